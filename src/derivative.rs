@@ -1,0 +1,596 @@
+//! The derivative of the solution map: JVP, VJP and Jacobian on one factorization, each with its evidence.
+//!
+//! ```text
+//! JVP   J (dx; dv) = -( dP x + dA'z + dq ; -dA x + db ),   dz = D dv,   ds = -(I - D) dv
+//! VJP   J'w = -( gx ; D gz - (I - D) gs ),   then w against the same right-hand side
+//! ```
+
+use crate::error::{Error, Result};
+use crate::linsolve::{Evidence, Prepared, StopReason, Workspace};
+use crate::program::ConeProgram;
+use crate::projection::Projection;
+use crate::regularity::{Kink, Warning, classify};
+use crate::refine::refine;
+use crate::residual::{
+    ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
+};
+use crate::settings::Settings;
+use crate::solution::Solution;
+use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent};
+
+/// A derivative with what is known about it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Checked<T> {
+    /// The derivative.
+    pub value: T,
+    /// How well its linear system was solved.
+    pub evidence: Evidence,
+    /// False whenever the residual missed its tolerance, the point is ambiguous or singular, or refinement failed.
+    pub trusted: bool,
+    /// Every reason for doubt.
+    pub warnings: Vec<Warning>,
+}
+
+/// One number of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataCoordinate {
+    /// Stored entry of P, in the caller's order.
+    P(usize),
+    /// Entry of q.
+    Q(usize),
+    /// Stored entry of A, in the caller's order.
+    A(usize),
+    /// Entry of b.
+    B(usize),
+}
+
+/// One number of the solution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SolutionCoordinate {
+    /// Entry of x.
+    X(usize),
+    /// Entry of z.
+    Z(usize),
+    /// Entry of s.
+    S(usize),
+}
+
+/// A dense matrix, column-major.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct DenseMatrix {
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// rows * cols values, column by column.
+    pub data: Vec<f64>,
+}
+
+impl DenseMatrix {
+    /// Column j.
+    pub fn column(&self, j: usize) -> &[f64] {
+        &self.data[j * self.rows..(j + 1) * self.rows]
+    }
+}
+
+/// The derivative of (x, z, s) in (P, q, A, b) at a solution.
+///
+/// Preparing costs a refinement (one to three factorizations), one factorization and a condition estimate; each JVP or VJP then one solve per
+/// refinement step. It owns what it needs and is `Send + Sync`: one `Derivative` can serve many threads, each with its own
+/// [`Workspace`].
+///
+/// ```
+/// use conediff::{Cone, ConeProgram, Derivative, Settings, SolutionTangent, solve};
+/// // minimize 1/2 x^2 - x subject to x <= b: at b = 1/4, dx/db = 1
+/// let program = ConeProgram::from_csc(
+///     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+///     (&[0, 1], &[0], &[1.0]), vec![0.25],
+///     vec![Cone::Nonnegative(1)],
+/// )?;
+/// let settings = Settings::default();
+/// let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// let mut seed = SolutionTangent::zeros(&program);
+/// seed.x[0] = 1.0;
+/// let gradient = derivative.vjp(&seed)?;
+/// assert!(gradient.trusted);
+/// assert!((gradient.value.b[0] - 1.0).abs() < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Derivative {
+    jacobian: ResidualJacobian,
+    prepared: Prepared,
+    solution: Solution,
+    settings: Settings,
+    kinks: Vec<Kink>,
+    warnings: Vec<Warning>,
+}
+
+impl Derivative {
+    /// Prepares the derivative at a solution, refining it first unless that was done or is switched off.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::Setting`], [`Error::Factorization`], [`Error::TooLarge`]; under `strict`,
+    /// [`Error::NotTrusted`] if the point itself rules out trust.
+    pub fn new(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Self> {
+        settings.validate()?;
+        let solution = if settings.refine.enabled && solution.refinement.is_none() {
+            refine(program, solution, settings)?
+        } else {
+            crate::program::check_length("x", program.n(), solution.x.len())?;
+            crate::program::check_length("z", program.m(), solution.z.len())?;
+            crate::program::check_length("s", program.m(), solution.s.len())?;
+            solution.clone()
+        };
+        let v = solution.v(program);
+        let projection = Projection::new(program.cones(), &v)?;
+        let (kinks, mut warnings) = classify(program, &solution, &v, &projection, settings);
+        let jacobian = ResidualJacobian::from_parts(program.clone(), projection);
+        let prepared = Prepared::new(&jacobian, settings.linear)?;
+        match solution.refinement {
+            Some(r) if r.accepted => {}
+            Some(r) => warnings.push(Warning::NotRefined { residual: r.before }),
+            None => warnings.push(Warning::Unrefined),
+        }
+        if prepared.is_singular() {
+            warnings.push(Warning::Singular {
+                condition: prepared.condition(),
+            });
+        }
+        let derivative = Self {
+            jacobian,
+            prepared,
+            solution,
+            settings: *settings,
+            kinks,
+            warnings,
+        };
+        if settings.strict && !derivative.is_trusted_point() {
+            return Err(derivative.not_trusted(&derivative.warnings, 0.0));
+        }
+        Ok(derivative)
+    }
+
+    /// The (refined) solution the derivative is taken at.
+    pub fn solution(&self) -> &Solution {
+        &self.solution
+    }
+    /// The program.
+    pub fn program(&self) -> &ConeProgram {
+        self.jacobian.program()
+    }
+    /// The residual map's Jacobian there.
+    pub fn residual_jacobian(&self) -> &ResidualJacobian {
+        &self.jacobian
+    }
+    /// The projection of v = z - s.
+    pub fn projection(&self) -> &Projection {
+        self.jacobian.projection()
+    }
+    /// Blocks whose point cannot be told from a kink.
+    pub fn kinks(&self) -> &[Kink] {
+        &self.kinks
+    }
+    /// What is doubtful about the point, before any linear solve.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+    /// The condition estimate of the linear system, infinite if singular.
+    pub fn condition(&self) -> f64 {
+        self.prepared.condition()
+    }
+    /// True unless the point itself is ambiguous, singular or not refined.
+    pub fn is_trusted_point(&self) -> bool {
+        !self.warnings.iter().any(Warning::is_fatal)
+    }
+    /// Memory for the `*_into` forms.
+    pub fn workspace(&self) -> DerivativeWorkspace {
+        let dim = self.jacobian.dim();
+        DerivativeWorkspace {
+            linear: self.prepared.workspace(&self.jacobian),
+            rhs: vec![0.0; dim],
+            answer: vec![0.0; dim],
+            scratch: vec![0.0; self.jacobian.scratch_len()],
+            masked: vec![0.0; self.program().m()],
+        }
+    }
+
+    /// Directional derivative of the solution along a data tangent (values in stored order).
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::NonFinite`]; [`Error::NotTrusted`] under `strict`.
+    pub fn jvp(&self, tangent: &DataTangent) -> Result<Checked<SolutionTangent>> {
+        let mut value = SolutionTangent::zeros(self.program());
+        let evidence = self.jvp_into(tangent, &mut value, &mut self.workspace())?;
+        Ok(self.checked(value, evidence))
+    }
+
+    /// Gradient of <cotangent, (x, z, s)> in the data, on the stored patterns.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::NonFinite`]; [`Error::NotTrusted`] under `strict`.
+    pub fn vjp(&self, cotangent: &SolutionCotangent) -> Result<Checked<DataCotangent>> {
+        self.vjp_wanted(cotangent, Wanted::default())
+    }
+
+    /// Like [`Derivative::vjp`], computing only the parts wanted; the others come back empty.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::vjp`].
+    pub fn vjp_wanted(
+        &self,
+        cotangent: &SolutionCotangent,
+        wanted: Wanted,
+    ) -> Result<Checked<DataCotangent>> {
+        let mut value = DataTangent::default();
+        let evidence = self.vjp_into(cotangent, wanted, &mut value, &mut self.workspace())?;
+        Ok(self.checked(value, evidence))
+    }
+
+    /// JVPs along many tangents on the one factorization.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::jvp`], at the first tangent that fails.
+    pub fn jvp_many(&self, tangents: &[DataTangent]) -> Result<Vec<Checked<SolutionTangent>>> {
+        let mut work = self.workspace();
+        tangents
+            .iter()
+            .map(|tangent| {
+                let mut value = SolutionTangent::zeros(self.program());
+                let evidence = self.jvp_into(tangent, &mut value, &mut work)?;
+                Ok(self.checked(value, evidence))
+            })
+            .collect()
+    }
+
+    /// VJPs of many cotangents on the one factorization.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::vjp`], at the first cotangent that fails.
+    pub fn vjp_many(
+        &self,
+        cotangents: &[SolutionCotangent],
+    ) -> Result<Vec<Checked<DataCotangent>>> {
+        let mut work = self.workspace();
+        cotangents
+            .iter()
+            .map(|cotangent| {
+                let mut value = DataTangent::default();
+                let evidence =
+                    self.vjp_into(cotangent, Wanted::default(), &mut value, &mut work)?;
+                Ok(self.checked(value, evidence))
+            })
+            .collect()
+    }
+
+    /// [`Derivative::jvp`] into the caller's memory; allocates nothing once `out` has the right lengths. Whether the result is trusted:
+    /// [`Derivative::is_trusted`].
+    ///
+    /// # Errors
+    /// Those of [`Derivative::jvp`].
+    pub fn jvp_into(
+        &self,
+        tangent: &DataTangent,
+        out: &mut SolutionTangent,
+        work: &mut DerivativeWorkspace,
+    ) -> Result<Evidence> {
+        let program = self.program();
+        tangent.check(program)?;
+        data_tangent_into(
+            program,
+            &self.solution.x,
+            &self.solution.z,
+            tangent,
+            &mut work.rhs,
+        );
+        for r in &mut work.rhs {
+            *r = -*r;
+        }
+        let evidence = self.prepared.solve(
+            &self.jacobian,
+            &work.rhs,
+            &mut work.answer,
+            &mut work.linear,
+        )?;
+        let (n, m) = (program.n(), program.m());
+        out.x.resize(n, 0.0);
+        out.z.resize(m, 0.0);
+        out.s.resize(m, 0.0);
+        let (dx, dv) = work.answer.split_at(n);
+        out.x.copy_from_slice(dx);
+        let projection = self.jacobian.projection();
+        projection.apply_into(dv, &mut out.z, &mut work.scratch);
+        projection.apply_complement_into(dv, &mut out.s, &mut work.scratch);
+        for s in &mut out.s {
+            *s = -*s;
+        }
+        self.strictly(evidence)
+    }
+
+    /// [`Derivative::vjp_wanted`] into the caller's memory; allocates nothing once `out` has the right lengths.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::vjp`].
+    pub fn vjp_into(
+        &self,
+        cotangent: &SolutionCotangent,
+        wanted: Wanted,
+        out: &mut DataCotangent,
+        work: &mut DerivativeWorkspace,
+    ) -> Result<Evidence> {
+        let program = self.program();
+        cotangent.check(program)?;
+        let projection = self.jacobian.projection();
+        let (top, bottom) = work.rhs.split_at_mut(program.n());
+        for (t, g) in top.iter_mut().zip(&cotangent.x) {
+            *t = -g;
+        }
+        // -(D gz - (I - D) gs), rows without a bound left out.
+        let mask = |from: &[f64], to: &mut [f64]| {
+            to.copy_from_slice(from);
+            for &i in program.unbounded() {
+                to[i] = 0.0;
+            }
+        };
+        mask(&cotangent.s, &mut work.masked);
+        projection.apply_complement_into(&work.masked, bottom, &mut work.scratch);
+        mask(&cotangent.z, &mut work.masked);
+        let (dz, rest) = work.scratch.split_at_mut(program.m());
+        projection.apply_into(&work.masked, dz, rest);
+        for (b, d) in bottom.iter_mut().zip(dz.iter()) {
+            *b -= d;
+        }
+        let evidence = self.prepared.solve_transpose(
+            &self.jacobian,
+            &work.rhs,
+            &mut work.answer,
+            &mut work.linear,
+        )?;
+        data_cotangent_into(
+            program,
+            &self.solution.x,
+            &self.solution.z,
+            &work.answer,
+            wanted,
+            out,
+        );
+        self.strictly(evidence)
+    }
+
+    /// Gradient of the optimal value in the data, by the envelope theorem: no linear solve. It holds where z is unique.
+    pub fn objective_gradient(&self) -> DataCotangent {
+        let (program, x, z) = (self.program(), &self.solution.x, &self.solution.z);
+        let mut out = DataTangent::zeros(program);
+        out.q.copy_from_slice(x);
+        for (b, z) in out.b.iter_mut().zip(z) {
+            *b = -z;
+        }
+        for_each_entry(program.p(), |k, i, j| {
+            out.p[k] = if i == j { 0.5 * x[i] * x[i] } else { x[i] * x[j] };
+        });
+        for_each_entry(program.a(), |k, i, j| out.a[k] = z[i] * x[j]);
+        out
+    }
+
+    /// Columns of the Jacobian of (x, z, s) stacked, n + 2m rows: one JVP each.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::Dimension`] for a coordinate out of range; [`Error::NotTrusted`] under `strict`.
+    pub fn jacobian_columns(&self, columns: &[DataCoordinate]) -> Result<Checked<DenseMatrix>> {
+        let program = self.program();
+        let rows = program.n() + 2 * program.m();
+        self.check_size("the Jacobian", rows, columns.len())?;
+        let mut tangent = DataTangent::zeros(program);
+        let mut out = SolutionTangent::zeros(program);
+        let mut work = self.workspace();
+        let mut data = Vec::with_capacity(rows * columns.len());
+        let mut worst = None;
+        for &coordinate in columns {
+            *data_entry(&mut tangent, coordinate)? = 1.0;
+            let evidence = self.jvp_into(&tangent, &mut out, &mut work)?;
+            *data_entry(&mut tangent, coordinate)? = 0.0;
+            worst = Some(worse(worst, evidence));
+            data.extend_from_slice(&out.x);
+            data.extend_from_slice(&out.z);
+            data.extend_from_slice(&out.s);
+        }
+        let value = DenseMatrix {
+            rows,
+            cols: columns.len(),
+            data,
+        };
+        Ok(self.checked(value, worst.unwrap_or(self.nothing())))
+    }
+
+    /// Rows of the Jacobian, one column of the result each: the gradient of a solution coordinate in (P, q, A, b) stacked, nnz(P) + n +
+    /// nnz(A) + m rows. One VJP each.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::jacobian_columns`].
+    pub fn jacobian_rows(&self, rows: &[SolutionCoordinate]) -> Result<Checked<DenseMatrix>> {
+        let program = self.program();
+        let len = program.p().nnz() + program.n() + program.a().nnz() + program.m();
+        self.check_size("the Jacobian", len, rows.len())?;
+        let mut seed = SolutionTangent::zeros(program);
+        let mut out = DataTangent::zeros(program);
+        let mut work = self.workspace();
+        let mut data = Vec::with_capacity(len * rows.len());
+        let mut worst = None;
+        for &coordinate in rows {
+            *solution_entry(&mut seed, coordinate)? = 1.0;
+            let evidence = self.vjp_into(&seed, Wanted::default(), &mut out, &mut work)?;
+            *solution_entry(&mut seed, coordinate)? = 0.0;
+            worst = Some(worse(worst, evidence));
+            data.extend_from_slice(&out.p);
+            data.extend_from_slice(&out.q);
+            data.extend_from_slice(&out.a);
+            data.extend_from_slice(&out.b);
+        }
+        let value = DenseMatrix {
+            rows: len,
+            cols: rows.len(),
+            data,
+        };
+        Ok(self.checked(value, worst.unwrap_or(self.nothing())))
+    }
+
+    /// The whole Jacobian, n + 2m rows (x, z, s) by nnz(P) + n + nnz(A) + m columns (P, q, A, b), by rows or columns, whichever
+    /// are fewer.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::jacobian_columns`].
+    pub fn jacobian(&self) -> Result<Checked<DenseMatrix>> {
+        let program = self.program();
+        let (n, m) = (program.n(), program.m());
+        let (np, na) = (program.p().nnz(), program.a().nnz());
+        let (rows, cols) = (n + 2 * m, np + n + na + m);
+        self.check_size("the Jacobian", rows, cols)?;
+        if cols <= rows {
+            let columns: Vec<DataCoordinate> = (0..np)
+                .map(DataCoordinate::P)
+                .chain((0..n).map(DataCoordinate::Q))
+                .chain((0..na).map(DataCoordinate::A))
+                .chain((0..m).map(DataCoordinate::B))
+                .collect();
+            return self.jacobian_columns(&columns);
+        }
+        let coordinates: Vec<SolutionCoordinate> = (0..n)
+            .map(SolutionCoordinate::X)
+            .chain((0..m).map(SolutionCoordinate::Z))
+            .chain((0..m).map(SolutionCoordinate::S))
+            .collect();
+        let transposed = self.jacobian_rows(&coordinates)?;
+        let mut data = vec![0.0; rows * cols];
+        for i in 0..rows {
+            for (j, &x) in transposed.value.column(i).iter().enumerate() {
+                data[j * rows + i] = x;
+            }
+        }
+        Ok(Checked {
+            value: DenseMatrix { rows, cols, data },
+            evidence: transposed.evidence,
+            trusted: transposed.trusted,
+            warnings: transposed.warnings,
+        })
+    }
+
+    /// True if a derivative with this evidence is trusted.
+    pub fn is_trusted(&self, evidence: &Evidence) -> bool {
+        evidence.converged && self.is_trusted_point()
+    }
+
+    fn checked<T>(&self, value: T, evidence: Evidence) -> Checked<T> {
+        Checked {
+            value,
+            evidence,
+            trusted: self.is_trusted(&evidence),
+            warnings: self.all_warnings(&evidence),
+        }
+    }
+
+    fn all_warnings(&self, evidence: &Evidence) -> Vec<Warning> {
+        let mut warnings = self.warnings.clone();
+        if !evidence.converged {
+            warnings.push(Warning::LinearResidual {
+                residual: evidence.residual,
+                tolerance: self.settings.linear.tolerance,
+            });
+        }
+        warnings
+    }
+
+    fn strictly(&self, evidence: Evidence) -> Result<Evidence> {
+        if self.settings.strict && !self.is_trusted(&evidence) {
+            return Err(self.not_trusted(&self.all_warnings(&evidence), evidence.residual));
+        }
+        Ok(evidence)
+    }
+
+    fn not_trusted(&self, warnings: &[Warning], residual: f64) -> Error {
+        let reasons: Vec<String> = warnings
+            .iter()
+            .filter(|w| w.is_fatal())
+            .map(ToString::to_string)
+            .collect();
+        Error::NotTrusted {
+            reasons: reasons.join("; "),
+            residual,
+            margin: self
+                .projection()
+                .margins()
+                .iter()
+                .fold(f64::INFINITY, |m, x| m.min(x.margin)),
+        }
+    }
+
+    fn check_size(&self, what: &'static str, rows: usize, cols: usize) -> Result<()> {
+        let bytes = 8 * rows as u128 * cols as u128;
+        let limit = u128::from(self.settings.max_dense_bytes);
+        if bytes > limit {
+            return Err(Error::TooLarge { what, bytes, limit });
+        }
+        Ok(())
+    }
+
+    /// Evidence of having solved nothing.
+    fn nothing(&self) -> Evidence {
+        Evidence {
+            method: crate::linsolve::Method::Ldl,
+            residual: 0.0,
+            converged: true,
+            refinement_steps: 0,
+            stop: StopReason::ZeroRightHandSide,
+            condition: self.prepared.condition(),
+            correction: 0.0,
+            iterations: 0,
+        }
+    }
+}
+
+/// Memory for the `*_into` forms of [`Derivative`].
+#[derive(Debug)]
+pub struct DerivativeWorkspace {
+    linear: Workspace,
+    rhs: Vec<f64>,
+    answer: Vec<f64>,
+    scratch: Vec<f64>,
+    masked: Vec<f64>,
+}
+
+fn worse(worst: Option<Evidence>, next: Evidence) -> Evidence {
+    match worst {
+        Some(w) if w.residual >= next.residual => w,
+        _ => next,
+    }
+}
+
+fn data_entry(tangent: &mut DataTangent, coordinate: DataCoordinate) -> Result<&mut f64> {
+    let (what, vector, k) = match coordinate {
+        DataCoordinate::P(k) => ("coordinate of P", &mut tangent.p, k),
+        DataCoordinate::Q(k) => ("coordinate of q", &mut tangent.q, k),
+        DataCoordinate::A(k) => ("coordinate of A", &mut tangent.a, k),
+        DataCoordinate::B(k) => ("coordinate of b", &mut tangent.b, k),
+    };
+    entry(what, vector, k)
+}
+
+fn solution_entry(
+    tangent: &mut SolutionTangent,
+    coordinate: SolutionCoordinate,
+) -> Result<&mut f64> {
+    let (what, vector, k) = match coordinate {
+        SolutionCoordinate::X(k) => ("coordinate of x", &mut tangent.x, k),
+        SolutionCoordinate::Z(k) => ("coordinate of z", &mut tangent.z, k),
+        SolutionCoordinate::S(k) => ("coordinate of s", &mut tangent.s, k),
+    };
+    entry(what, vector, k)
+}
+
+fn entry<'a>(what: &'static str, vector: &'a mut [f64], k: usize) -> Result<&'a mut f64> {
+    let expected = vector.len();
+    vector.get_mut(k).ok_or(Error::Dimension {
+        what,
+        expected,
+        found: k,
+    })
+}

@@ -1,0 +1,250 @@
+//! What can go wrong, one variant per thing the caller can do about it.
+
+use std::fmt;
+
+/// The result of every fallible call of the crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// How a solve ended. The names are those of the command-line tool's JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The interior-point method met its tolerances.
+    Solved,
+    /// It met only its reduced tolerances; refinement then brought the residual down.
+    AlmostSolved,
+    /// No x satisfies the constraints; a certificate z was found.
+    PrimalInfeasible,
+    /// The objective is unbounded below (or the dual is infeasible); a certificate x was found.
+    DualInfeasible,
+    /// The iteration limit came first.
+    MaxIterations,
+    /// The time limit came first.
+    MaxTime,
+    /// The interior-point method broke down numerically.
+    NumericalError,
+    /// The interior-point method stopped making progress.
+    InsufficientProgress,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Solved => "solved",
+            Status::AlmostSolved => "almost solved",
+            Status::PrimalInfeasible => "primal infeasible",
+            Status::DualInfeasible => "dual infeasible",
+            Status::MaxIterations => "iteration limit reached",
+            Status::MaxTime => "time limit reached",
+            Status::NumericalError => "numerical error",
+            Status::InsufficientProgress => "insufficient progress",
+        })
+    }
+}
+
+/// The last point of a solve that did not finish. x: n; z, s: m.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Iterate {
+    /// Primal variables, n.
+    pub x: Vec<f64>,
+    /// Dual variables, m.
+    pub z: Vec<f64>,
+    /// Slacks, m.
+    pub s: Vec<f64>,
+}
+
+/// Everything that can go wrong, with the numbers it is about.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A vector or matrix has the wrong size.
+    #[error("{what}: expected length {expected}, found {found}")]
+    Dimension {
+        /// The object.
+        what: &'static str,
+        /// The size it must have.
+        expected: usize,
+        /// The size it has.
+        found: usize,
+    },
+    /// A compressed sparse structure is malformed. `outer` is the column (CSC) or row (CSR).
+    #[error("{matrix}: {reason} (column or row {outer}); indices must be sorted and unique")]
+    Pattern {
+        /// "P" or "A".
+        matrix: &'static str,
+        /// The column of a CSC matrix, the row of a CSR one.
+        outer: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// P holds an entry below its diagonal.
+    #[error(
+        "P has an entry at row {row}, column {column}, below the diagonal; give the upper triangle, or use from_symmetric"
+    )]
+    NotUpperTriangular {
+        /// Row of the entry.
+        row: usize,
+        /// Column of the entry.
+        column: usize,
+    },
+    /// A full P is not symmetric.
+    #[error(
+        "P is not symmetric: entry ({row}, {column}) is {value} but its mirror is {mirror}; symmetrize it as (P + P')/2"
+    )]
+    NotSymmetric {
+        /// Row of the entry.
+        row: usize,
+        /// Column of the entry.
+        column: usize,
+        /// Its value.
+        value: f64,
+        /// The value at (column, row), zero if not stored.
+        mirror: f64,
+    },
+    /// P has a negative direction: the program is not convex.
+    #[error(
+        "P is not positive semidefinite: {reason} at index {index} ({value:e}); the program is not convex"
+    )]
+    NotConvex {
+        /// Row of the pivot or diagonal entry.
+        index: usize,
+        /// The pivot or entry.
+        value: f64,
+        /// What was seen.
+        reason: &'static str,
+    },
+    /// A number is NaN or infinite where it may not be.
+    #[error("{what}[{index}] is {value}; every entry must be finite")]
+    NonFinite {
+        /// The vector, or a matrix's stored values.
+        what: &'static str,
+        /// Position in it (stored order).
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+    /// An inequality row that no point satisfies: b = -1e20 or below.
+    #[error("b[{row}] is {value}: no point satisfies this row; +1e20 or more means no bound")]
+    Bound {
+        /// The row.
+        row: usize,
+        /// Its right-hand side.
+        value: f64,
+    },
+    /// A cone's parameters make no sense.
+    #[error("cone {index}: {reason}")]
+    Cone {
+        /// Position in the list of cones.
+        index: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The cones' rows do not add up to the rows of A.
+    #[error("the cones have {cones} rows, A and b have {rows}")]
+    ConeRows {
+        /// Sum of the cones' rows.
+        cones: usize,
+        /// Rows of A.
+        rows: usize,
+    },
+    /// The structure differs from the one prepared.
+    #[error("{what}: the sparsity pattern differs from the one given first")]
+    PatternMismatch {
+        /// "P" or "A".
+        what: &'static str,
+    },
+    /// A setting is out of range.
+    #[error("setting {name} = {value}: must be {allowed}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// No x satisfies the constraints: A'z = 0, z in K*, b'z < 0.
+    #[error(
+        "primal infeasible: a certificate z with b'z = {value:e} was found; loosen the constraints"
+    )]
+    PrimalInfeasible {
+        /// The certificate z, m.
+        certificate: Vec<f64>,
+        /// b'z, negative.
+        value: f64,
+    },
+    /// Unbounded below: Px = 0, Ax + s = 0 with s in K, q'x < 0.
+    #[error(
+        "dual infeasible (unbounded): a direction x with q'x = {value:e} was found; bound the variables"
+    )]
+    DualInfeasible {
+        /// The direction x, n.
+        certificate: Vec<f64>,
+        /// q'x, negative.
+        value: f64,
+    },
+    /// The solver stopped without a solution.
+    #[error(
+        "not solved: {status} after {iterations} iterations, primal residual {primal_residual:e}, dual residual {dual_residual:e}; raise the limit or rescale the data"
+    )]
+    NotSolved {
+        /// How the solver ended.
+        status: Status,
+        /// Its iterations.
+        iterations: u32,
+        /// Relative primal residual at the last point.
+        primal_residual: f64,
+        /// Relative dual residual at the last point.
+        dual_residual: f64,
+        /// The last point.
+        last: Box<Iterate>,
+    },
+    /// The interior-point solver refused the problem or panicked; its own words.
+    #[error("the solver failed: {message}")]
+    Solver {
+        /// The solver's message.
+        message: String,
+    },
+    /// A matrix that must be factored is singular, or its factors are not finite.
+    #[error("{method}: the factorization broke down; use LinearSolver::Auto")]
+    Factorization {
+        /// The method.
+        method: &'static str,
+    },
+    /// A dense object would be too large.
+    #[error("{what} needs {bytes} bytes, more than the {limit} allowed; ask for parts of it")]
+    TooLarge {
+        /// The object.
+        what: &'static str,
+        /// Its size.
+        bytes: u128,
+        /// The limit.
+        limit: u128,
+    },
+    /// `strict` was asked for and a derivative is not trusted.
+    #[error("derivative not trusted: {reasons}")]
+    NotTrusted {
+        /// Every reason, in sentences.
+        reasons: String,
+        /// Relative residual of the linear step.
+        residual: f64,
+        /// Least margin over the cones.
+        margin: f64,
+    },
+    /// A problem file is not Clarabel's JSON.
+    #[error("not a problem in Clarabel's JSON: {reason}")]
+    Json {
+        /// Line of the fault.
+        line: usize,
+        /// Column of the fault.
+        column: usize,
+        /// The parser's words.
+        reason: String,
+    },
+    /// A finite-difference check could not be made.
+    #[error("gradcheck: {reason}")]
+    Check {
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,33 @@
+//! conediff
+mod cone;
+mod derivative;
+mod error;
+mod json;
+mod lapack;
+mod linsolve;
+mod pattern;
+mod program;
+mod projection;
+mod refine;
+mod regularity;
+mod residual;
+mod settings;
+mod solution;
+mod solve;
+pub mod svec;
+mod tangent;
+
+pub use cone::{Cone, row_ranges};
+pub use derivative::*;
+pub use error::{Error, Iterate, Result, Status};
+pub use linsolve::*;
+pub use pattern::{Pattern, SparseMatrix};
+pub use program::{ConeProgram, Csc, NO_BOUND};
+pub use projection::{Block, Margin, Piece, Projection, Psd, SecondOrder, Spectral};
+pub use refine::{refine, solve};
+pub use regularity::*;
+pub use residual::*;
+pub use settings::*;
+pub use solution::{Refinement, Solution};
+pub use solve::interior_point;
+pub use tangent::*;

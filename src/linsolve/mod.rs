@@ -1,0 +1,553 @@
+//! The linear step: J u = r and J'w = g, prepared once and solved many times, with evidence.
+//!
+//! Whatever the method, its answer is corrected by iterative refinement against the unreduced, unregularized J, and the relative
+//! residual reported is that of J: the largest entry of each block row of r - J u over the largest sum of absolute
+//! terms in that block row (a normwise backward error by blocks).
+//!
+//! # References
+//! Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 7.1 (backward error), chapter 12 (refinement).
+
+mod ldl;
+mod lsqr;
+mod lu;
+mod reduced;
+
+pub use lsqr::{LsqrReport, LsqrSettings, LsqrStop, lsqr};
+
+use crate::error::{Error, Result};
+use crate::pattern::SparseMatrix;
+use crate::residual::ResidualJacobian;
+use crate::settings::{LinearSettings, LinearSolver};
+use crate::tangent::norm_max;
+use faer::dyn_stack::{MemBuffer, StackReq};
+use ldl::Ldl;
+use lu::Lu;
+use reduced::Reduced;
+
+/// Static regularizations tried in turn: the first that refines to the tolerance is kept. 1e-6 is safe against growth with P = 0;
+/// smaller ones contract on nearly singular systems.
+const REGULARIZATIONS: [f64; 3] = [1e-6, 1e-8, 1e-10];
+/// The regularization of the minimum-norm iteration.
+const MINIMUM_NORM_REGULARIZATION: f64 = 1e-4;
+/// A condition number above this counts as singular: its solutions keep fewer than three digits.
+const SINGULAR: f64 = 1e13;
+/// `Auto` does not try LU above this many unknowns.
+const LU_MAX_DIM: usize = 20_000;
+
+/// The method that made an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// LDL' of the reduced symmetric system.
+    Ldl,
+    /// LU of the unreduced system.
+    Lu,
+    /// LSQR on the unreduced system.
+    Lsqr,
+    /// Minimum-norm least-squares solution of a singular reduced system.
+    MinimumNorm,
+}
+
+/// Why refinement stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// The right-hand side is zero; so is the answer.
+    ZeroRightHandSide,
+    /// The residual is at the level of rounding, or below the tolerance and no longer falling.
+    Converged,
+    /// The residual stopped falling above the tolerance.
+    Stagnated,
+    /// The step limit came first.
+    StepLimit,
+    /// The method gave a number that is not finite.
+    NotFinite,
+    /// LSQR's iteration limit came first.
+    IterationLimit,
+    /// The system is singular: a least-squares answer of least norm.
+    LeastSquares,
+}
+
+/// How right an answer of the linear step is.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Evidence {
+    /// The method.
+    pub method: Method,
+    /// Relative residual of the unreduced system.
+    pub residual: f64,
+    /// True if it met the tolerance.
+    pub converged: bool,
+    /// Refinement steps.
+    pub refinement_steps: usize,
+    /// Why they stopped.
+    pub stop: StopReason,
+    /// Condition estimate: of the equilibrated reduced matrix (LDL'), the scaled Jacobian (LU), LSQR's own. Infinite if singular.
+    pub condition: f64,
+    /// The last correction relative to the answer: an estimate of the answer's relative error before it.
+    pub correction: f64,
+    /// LSQR iterations over all steps; 0 for direct methods.
+    pub iterations: usize,
+}
+
+#[derive(Debug)]
+enum Factors {
+    Ldl(Box<Ldl>),
+    MinimumNorm(Box<Ldl>),
+    Lu(Box<Lu>),
+    Lsqr,
+}
+
+/// J prepared for many solves. Memory: the factor, or nothing for LSQR.
+#[derive(Debug)]
+pub struct Prepared {
+    factors: Factors,
+    condition: f64,
+    settings: LinearSettings,
+    absolute_p: SparseMatrix,
+    absolute_a: SparseMatrix,
+}
+
+/// Memory of a solve, reused from one to the next.
+pub struct Workspace {
+    residual: Vec<f64>,
+    correction: Vec<f64>,
+    rhs: Vec<f64>,
+    bound: Vec<f64>,
+    scratch: Vec<f64>,
+    reduced: [Vec<f64>; 4],
+    memory: MemBuffer,
+}
+
+impl std::fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workspace")
+            .field("dim", &self.residual.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A fixed vector without structure, for condition estimates: entries in [-1, 1] from a multiplicative sequence.
+fn probe_vector(len: usize) -> Vec<f64> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..len)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        })
+        .collect()
+}
+
+impl Prepared {
+    /// Factors J for derivatives: chooses the method, estimates the condition.
+    ///
+    /// # Errors
+    /// [`Error::Factorization`] if the method asked for breaks down, [`Error::TooLarge`] if it would need too much memory.
+    /// `Auto` falls back to the next method instead.
+    pub fn new(jacobian: &ResidualJacobian, settings: LinearSettings) -> Result<Self> {
+        let (factors, condition) = match settings.solver {
+            LinearSolver::Auto => auto(jacobian)?,
+            LinearSolver::Ldl => ldl(jacobian, &REGULARIZATIONS)?,
+            LinearSolver::Lu => {
+                let lu = Lu::new(jacobian)?;
+                let condition = lu.condition(&mut MemBuffer::new(lu.scratch()));
+                (Factors::Lu(Box::new(lu)), condition)
+            }
+            LinearSolver::Lsqr => (Factors::Lsqr, 1.0),
+        };
+        Ok(Self::with_factors(jacobian, factors, condition, settings))
+    }
+
+    /// Factors J for a Newton step: one LDL', no condition estimate.
+    pub(crate) fn for_newton(
+        jacobian: &ResidualJacobian,
+        regularization: f64,
+        settings: LinearSettings,
+    ) -> Result<Self> {
+        let mut ldl = Ldl::new(Reduced::new(jacobian))?;
+        ldl.factor(regularization)?;
+        let factors = Factors::Ldl(Box::new(ldl));
+        Ok(Self::with_factors(jacobian, factors, f64::NAN, settings))
+    }
+
+    /// The minimum-norm form of a Newton step at a singular point.
+    pub(crate) fn for_singular_newton(
+        jacobian: &ResidualJacobian,
+        settings: LinearSettings,
+    ) -> Result<Self> {
+        let mut ldl = Ldl::new(Reduced::new(jacobian))?;
+        ldl.factor(MINIMUM_NORM_REGULARIZATION)?;
+        let factors = Factors::MinimumNorm(Box::new(ldl));
+        Ok(Self::with_factors(
+            jacobian,
+            factors,
+            f64::INFINITY,
+            settings,
+        ))
+    }
+
+    fn with_factors(
+        jacobian: &ResidualJacobian,
+        factors: Factors,
+        condition: f64,
+        settings: LinearSettings,
+    ) -> Self {
+        Self {
+            factors,
+            condition,
+            settings,
+            absolute_p: jacobian.program().p().absolute(),
+            absolute_a: jacobian.program().effective_a().absolute(),
+        }
+    }
+
+    /// True if no method found J nonsingular.
+    pub fn is_singular(&self) -> bool {
+        self.condition > SINGULAR || matches!(self.factors, Factors::MinimumNorm(_))
+    }
+
+    /// The condition estimate of [`Evidence`].
+    pub fn condition(&self) -> f64 {
+        self.condition
+    }
+
+    /// Memory for solves with this factorization.
+    pub fn workspace(&self, jacobian: &ResidualJacobian) -> Workspace {
+        let dim = jacobian.dim();
+        let (len, memory) = match &self.factors {
+            Factors::Ldl(f) | Factors::MinimumNorm(f) => (f.reduced.len(), f.scratch()),
+            Factors::Lu(f) => (0, f.scratch()),
+            Factors::Lsqr => (0, StackReq::EMPTY),
+        };
+        let zeros = || vec![0.0; dim];
+        Workspace {
+            residual: zeros(),
+            correction: zeros(),
+            rhs: zeros(),
+            bound: zeros(),
+            scratch: vec![0.0; jacobian.scratch_len()],
+            reduced: std::array::from_fn(|_| vec![0.0; len]),
+            memory: MemBuffer::new(memory),
+        }
+    }
+
+    /// out = J^-1 rhs, both n + m. One solve with the factor for each refinement step.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`].
+    pub fn solve(
+        &self,
+        jacobian: &ResidualJacobian,
+        rhs: &[f64],
+        out: &mut [f64],
+        work: &mut Workspace,
+    ) -> Result<Evidence> {
+        self.refined(jacobian, rhs, out, false, work)
+    }
+
+    /// out = J^-T rhs, both n + m.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`].
+    pub fn solve_transpose(
+        &self,
+        jacobian: &ResidualJacobian,
+        rhs: &[f64],
+        out: &mut [f64],
+        work: &mut Workspace,
+    ) -> Result<Evidence> {
+        self.refined(jacobian, rhs, out, true, work)
+    }
+
+    fn refined(
+        &self,
+        jacobian: &ResidualJacobian,
+        rhs: &[f64],
+        out: &mut [f64],
+        transpose: bool,
+        work: &mut Workspace,
+    ) -> Result<Evidence> {
+        let dim = jacobian.dim();
+        crate::program::check_length("right-hand side", dim, rhs.len())?;
+        crate::program::check_length("out", dim, out.len())?;
+        let mut evidence = Evidence {
+            method: match self.factors {
+                Factors::Ldl(_) => Method::Ldl,
+                Factors::MinimumNorm(_) => Method::MinimumNorm,
+                Factors::Lu(_) => Method::Lu,
+                Factors::Lsqr => Method::Lsqr,
+            },
+            residual: 0.0,
+            converged: true,
+            refinement_steps: 0,
+            stop: StopReason::ZeroRightHandSide,
+            condition: self.condition,
+            correction: 0.0,
+            iterations: 0,
+        };
+        out.fill(0.0);
+        let size = norm_max(rhs);
+        if size == 0.0 {
+            return Ok(evidence);
+        }
+        if !size.is_finite() {
+            return Err(Error::NonFinite {
+                what: "right-hand side",
+                index: rhs.iter().position(|x| !x.is_finite()).unwrap_or(0),
+                value: size,
+            });
+        }
+        // Scaled by a power of two so that a seed of any size is solved with the same digits.
+        let unit = size.log2().floor().exp2();
+        for (r, b) in work.rhs.iter_mut().zip(rhs) {
+            *r = b / unit;
+        }
+        work.residual.copy_from_slice(&work.rhs);
+        let singular = matches!(self.factors, Factors::MinimumNorm(_));
+        let mut previous = f64::INFINITY;
+        evidence.stop = StopReason::StepLimit;
+        for step in 0..=self.settings.max_refinement {
+            let inner = self.apply_inverse(jacobian, transpose, work);
+            evidence.iterations += inner.map_or(0, |r| r.iterations);
+            if let Some(report) = inner {
+                evidence.condition = evidence.condition.max(report.condition);
+            }
+            let correction = norm_max(&work.correction);
+            if !correction.is_finite() {
+                evidence.stop = StopReason::NotFinite;
+                break;
+            }
+            for (o, c) in out.iter_mut().zip(&work.correction) {
+                *o += c;
+            }
+            let residual = self.residual(jacobian, out, transpose, work);
+            if !(residual < previous) {
+                // The step did not help: take it back.
+                for (o, c) in out.iter_mut().zip(&work.correction) {
+                    *o -= c;
+                }
+                evidence.stop = if !residual.is_finite() && step == 0 {
+                    StopReason::NotFinite
+                } else {
+                    StopReason::Stagnated
+                };
+                break;
+            }
+            evidence.refinement_steps = step;
+            evidence.residual = residual;
+            evidence.correction = correction / norm_max(out).max(f64::MIN_POSITIVE);
+            let rounding = 4.0 * f64::EPSILON;
+            let hopeless = if residual <= self.settings.tolerance {
+                0.5
+            } else {
+                0.95
+            };
+            let limit = inner.is_some_and(|r| r.stop == LsqrStop::IterationLimit);
+            if limit && residual > self.settings.tolerance && step > 0 {
+                evidence.stop = StopReason::IterationLimit;
+                break;
+            }
+            if residual <= rounding || residual > hopeless * previous || singular {
+                evidence.stop = StopReason::Stagnated;
+                break;
+            }
+            previous = residual;
+        }
+        if evidence.stop == StopReason::NotFinite {
+            out.fill(0.0);
+            evidence.residual = 1.0;
+        }
+        evidence.converged = evidence.residual <= self.settings.tolerance;
+        if evidence.converged {
+            evidence.stop = StopReason::Converged;
+        }
+        if singular && evidence.stop != StopReason::NotFinite {
+            evidence.stop = StopReason::LeastSquares;
+        }
+        for o in out.iter_mut() {
+            *o *= unit;
+        }
+        Ok(evidence)
+    }
+
+    /// correction = (approximate inverse) residual. LSQR reports on itself.
+    fn apply_inverse(
+        &self,
+        jacobian: &ResidualJacobian,
+        transpose: bool,
+        work: &mut Workspace,
+    ) -> Option<LsqrReport> {
+        let Workspace {
+            residual,
+            correction,
+            scratch,
+            reduced: [y, loaded, r, product],
+            memory,
+            ..
+        } = work;
+        match &self.factors {
+            Factors::Ldl(f) | Factors::MinimumNorm(f) => {
+                if transpose {
+                    f.reduced.load_transpose(jacobian, residual, y, scratch);
+                } else {
+                    f.reduced.load(jacobian, residual, y, scratch);
+                }
+                if matches!(self.factors, Factors::Ldl(_)) {
+                    f.solve_in_place(y, memory);
+                } else {
+                    loaded.copy_from_slice(y);
+                    f.solve_minimum_norm(loaded, y, r, product, memory);
+                }
+                if transpose {
+                    f.reduced
+                        .unload_transpose(jacobian, residual, y, correction, scratch);
+                } else {
+                    f.reduced.unload(jacobian, residual, y, correction, scratch);
+                }
+                None
+            }
+            Factors::Lu(f) => {
+                correction.copy_from_slice(residual);
+                f.solve_in_place(correction, transpose, memory);
+                None
+            }
+            Factors::Lsqr => {
+                let settings = LsqrSettings {
+                    tolerance: 1e-14,
+                    max_iterations: self.settings.lsqr_max_iterations,
+                    max_condition: SINGULAR,
+                };
+                let mut second = vec![0.0; scratch.len()];
+                let forward = |u: &[f64], out: &mut [f64], s: &mut [f64]| {
+                    if transpose {
+                        jacobian.apply_transpose_into(u, out, s);
+                    } else {
+                        jacobian.apply_into(u, out, s);
+                    }
+                };
+                let backward = |u: &[f64], out: &mut [f64], s: &mut [f64]| {
+                    if transpose {
+                        jacobian.apply_into(u, out, s);
+                    } else {
+                        jacobian.apply_transpose_into(u, out, s);
+                    }
+                };
+                Some(lsqr(
+                    |u, out| forward(u, out, scratch),
+                    |u, out| backward(u, out, &mut second),
+                    residual,
+                    correction,
+                    settings,
+                ))
+            }
+        }
+    }
+
+    /// work.residual = rhs - J out (or J'), and its size relative to the terms.
+    fn residual(
+        &self,
+        jacobian: &ResidualJacobian,
+        out: &[f64],
+        transpose: bool,
+        work: &mut Workspace,
+    ) -> f64 {
+        let n = jacobian.program().n();
+        let Workspace {
+            residual,
+            bound,
+            rhs,
+            scratch,
+            ..
+        } = work;
+        if transpose {
+            jacobian.apply_transpose_into(out, residual, scratch);
+        } else {
+            jacobian.apply_into(out, residual, scratch);
+        }
+        for (r, b) in residual.iter_mut().zip(rhs.iter()) {
+            *r = b - *r;
+        }
+        // The terms: |P||u1| + |A'||dz| or |A'||u2| above, |A||u1| + |u2| below.
+        let (top, bottom) = bound.split_at_mut(n);
+        let (u1, u2) = out.split_at(n);
+        let (dz, rest) = scratch.split_at_mut(u2.len());
+        if transpose {
+            dz.copy_from_slice(u2);
+        } else {
+            jacobian.projection().apply_into(u2, dz, rest);
+        }
+        for (b, u) in bottom.iter_mut().zip(u2) {
+            *b = u.abs();
+        }
+        for x in dz.iter_mut() {
+            *x = x.abs();
+        }
+        top.fill(0.0);
+        self.absolute_a.multiply_transpose_add(1.0, dz, top);
+        let (size1, size2) = (norm_max(&rhs[..n]), norm_max(&rhs[n..]));
+        // |u1| is needed as a vector: reuse dz's place only after it is done.
+        absolute_multiply(&self.absolute_p, u1, top, true);
+        absolute_multiply(&self.absolute_a, u1, bottom, false);
+        let relative = |r: f64, terms: f64| if r == 0.0 { 0.0 } else { r / terms };
+        let first = relative(norm_max(&residual[..n]), norm_max(top) + size1);
+        let second = relative(norm_max(&residual[n..]), norm_max(bottom) + size2);
+        if first.is_nan() || second.is_nan() {
+            f64::NAN
+        } else {
+            first.max(second)
+        }
+    }
+}
+
+/// y += M |x| for a nonnegative M, symmetric from its upper triangle or general.
+fn absolute_multiply(matrix: &SparseMatrix, x: &[f64], y: &mut [f64], symmetric: bool) {
+    for j in 0..matrix.cols() {
+        let (rows, values) = matrix.column(j);
+        let xj = x[j].abs();
+        for (&i, &v) in rows.iter().zip(values) {
+            y[i] += v * xj;
+            if symmetric && i != j {
+                y[j] += v * x[i].abs();
+            }
+        }
+    }
+}
+
+/// LDL' with the first regularization whose refinement contracts.
+fn ldl(jacobian: &ResidualJacobian, regularizations: &[f64]) -> Result<(Factors, f64)> {
+    let mut ldl = Ldl::new(Reduced::new(jacobian))?;
+    let mut memory = MemBuffer::new(ldl.scratch());
+    let mut last = Err(Error::Factorization { method: "LDL'" });
+    for &regularization in regularizations {
+        last = ldl.factor(regularization);
+        if last.is_err() {
+            continue;
+        }
+        let condition = ldl.condition(&mut memory);
+        if condition.is_finite() {
+            return Ok((Factors::Ldl(Box::new(ldl)), condition));
+        }
+    }
+    last.map(|()| (Factors::Ldl(Box::new(ldl)), f64::INFINITY))
+}
+
+fn auto(jacobian: &ResidualJacobian) -> Result<(Factors, f64)> {
+    match ldl(jacobian, &REGULARIZATIONS) {
+        Ok((factors, condition)) if condition <= SINGULAR => return Ok((factors, condition)),
+        Err(Error::TooLarge { .. }) => return Ok((Factors::Lsqr, 1.0)),
+        _ => {}
+    }
+    if jacobian.dim() <= LU_MAX_DIM
+        && lu::dense_entries(jacobian) <= 200 * jacobian.dim()
+        && let Ok(lu) = Lu::new(jacobian)
+    {
+        let condition = lu.condition(&mut MemBuffer::new(lu.scratch()));
+        if condition <= SINGULAR {
+            return Ok((Factors::Lu(Box::new(lu)), condition));
+        }
+    }
+    let mut ldl = Ldl::new(Reduced::new(jacobian))?;
+    ldl.factor(MINIMUM_NORM_REGULARIZATION)?;
+    Ok((Factors::MinimumNorm(Box::new(ldl)), f64::INFINITY))
+}

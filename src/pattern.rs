@@ -1,0 +1,381 @@
+//! Validated compressed sparse matrices whose structure is shared.
+//!
+//! Inside, every matrix is compressed by columns with sorted rows. A matrix given by rows keeps the map from its stored
+//! order, so that gradients go back in the order the caller used.
+
+use crate::error::{Error, Result};
+use std::sync::Arc;
+
+/// Positions of the stored entries, compressed by columns, rows sorted and unique in each column.
+#[derive(Debug, PartialEq)]
+pub struct Pattern {
+    rows: usize,
+    cols: usize,
+    indptr: Vec<usize>,
+    indices: Vec<usize>,
+    /// `slot[k]` is the position by columns of the caller's k-th entry; `None` when the orders agree.
+    slot: Option<Vec<usize>>,
+    /// The inverse of `slot`.
+    stored: Option<Vec<usize>>,
+}
+
+impl Pattern {
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+    /// Columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+    /// Column pointers, cols + 1.
+    pub fn indptr(&self) -> &[usize] {
+        &self.indptr
+    }
+    /// Row indices, one per entry.
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+    /// Stored entries, explicit zeros included.
+    pub fn nnz(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Copies values in column order to the caller's stored order.
+    pub(crate) fn to_stored(&self, by_column: &[f64], stored: &mut [f64]) {
+        match &self.slot {
+            None => stored.copy_from_slice(by_column),
+            Some(slot) => {
+                for (out, &k) in stored.iter_mut().zip(slot) {
+                    *out = by_column[k];
+                }
+            }
+        }
+    }
+
+    /// Copies values in the caller's stored order to column order.
+    pub(crate) fn to_columns(&self, stored: &[f64], by_column: &mut [f64]) {
+        match &self.slot {
+            None => by_column.copy_from_slice(stored),
+            Some(slot) => {
+                for (x, &k) in stored.iter().zip(slot) {
+                    by_column[k] = *x;
+                }
+            }
+        }
+    }
+
+    /// Position in the caller's order of the entry at position `c` by columns.
+    pub(crate) fn stored_position(&self, c: usize) -> usize {
+        self.stored.as_ref().map_or(c, |stored| stored[c])
+    }
+}
+
+/// A sparse matrix: a shared [`Pattern`] and one finite value per entry.
+#[derive(Debug, Clone)]
+pub struct SparseMatrix {
+    pattern: Arc<Pattern>,
+    /// By columns.
+    values: Arc<[f64]>,
+}
+
+/// Checks pointers and indices of a compressed structure with `outer` vectors over `inner` positions.
+fn check_compressed(
+    matrix: &'static str,
+    outer: usize,
+    inner: usize,
+    indptr: &[usize],
+    indices: &[usize],
+    data: &[f64],
+) -> Result<()> {
+    if indptr.len() != outer.saturating_add(1) {
+        return Err(Error::Dimension {
+            what: "indptr",
+            expected: outer.saturating_add(1),
+            found: indptr.len(),
+        });
+    }
+    let fail = |outer: usize, reason: String| {
+        Err(Error::Pattern {
+            matrix,
+            outer,
+            reason,
+        })
+    };
+    if indptr[0] != 0 {
+        return fail(0, format!("indptr starts at {}, not at 0", indptr[0]));
+    }
+    for k in 0..outer {
+        let (start, end) = (indptr[k], indptr[k + 1]);
+        if end < start || end > indices.len() {
+            return fail(
+                k,
+                format!(
+                    "indptr goes from {start} to {end} with {} indices",
+                    indices.len()
+                ),
+            );
+        }
+        for t in start..end {
+            if indices[t] >= inner {
+                return fail(k, format!("index {} is not below {inner}", indices[t]));
+            }
+            if t > start && indices[t] == indices[t - 1] {
+                return fail(k, format!("index {} appears twice", indices[t]));
+            }
+            if t > start && indices[t] < indices[t - 1] {
+                return fail(
+                    k,
+                    format!("index {} follows {}", indices[t], indices[t - 1]),
+                );
+            }
+        }
+    }
+    if indptr[outer] != indices.len() {
+        return fail(
+            outer,
+            format!("indptr ends at {} with {} indices", indptr[outer], indices.len()),
+        );
+    }
+    if data.len() != indices.len() {
+        return Err(Error::Dimension {
+            what: "values",
+            expected: indices.len(),
+            found: data.len(),
+        });
+    }
+    check_finite(matrix, data)
+}
+
+/// [`Error::NonFinite`] at the first NaN or infinity.
+pub(crate) fn check_finite(what: &'static str, data: &[f64]) -> Result<()> {
+    match data.iter().position(|x| !x.is_finite()) {
+        Some(index) => Err(Error::NonFinite {
+            what,
+            index,
+            value: data[index],
+        }),
+        None => Ok(()),
+    }
+}
+
+impl SparseMatrix {
+    /// From compressed columns; rows sorted and unique in each column. Explicit zeros stay.
+    ///
+    /// `name` is used in errors ("P", "A").
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::Pattern`], [`Error::NonFinite`].
+    pub fn from_csc(
+        name: &'static str,
+        rows: usize,
+        cols: usize,
+        indptr: &[usize],
+        indices: &[usize],
+        data: &[f64],
+    ) -> Result<Self> {
+        check_compressed(name, cols, rows, indptr, indices, data)?;
+        Ok(Self {
+            pattern: Arc::new(Pattern {
+                rows,
+                cols,
+                indptr: indptr.to_vec(),
+                indices: indices.to_vec(),
+                slot: None,
+                stored: None,
+            }),
+            values: data.into(),
+        })
+    }
+
+    /// From compressed rows; columns sorted and unique in each row. Gradients come back in this order.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::Pattern`], [`Error::NonFinite`].
+    pub fn from_csr(
+        name: &'static str,
+        rows: usize,
+        cols: usize,
+        indptr: &[usize],
+        indices: &[usize],
+        data: &[f64],
+    ) -> Result<Self> {
+        check_compressed(name, rows, cols, indptr, indices, data)?;
+        let mut start = vec![0usize; cols + 1];
+        for &j in indices {
+            start[j + 1] += 1;
+        }
+        for j in 0..cols {
+            start[j + 1] += start[j];
+        }
+        let mut next = start.clone();
+        let mut by_column = vec![0usize; indices.len()];
+        let mut values = vec![0.0; indices.len()];
+        let mut slot = vec![0usize; indices.len()];
+        let mut stored = vec![0usize; indices.len()];
+        for i in 0..rows {
+            for t in indptr[i]..indptr[i + 1] {
+                let c = next[indices[t]];
+                next[indices[t]] += 1;
+                by_column[c] = i;
+                values[c] = data[t];
+                slot[t] = c;
+                stored[c] = t;
+            }
+        }
+        Ok(Self {
+            pattern: Arc::new(Pattern {
+                rows,
+                cols,
+                indptr: start,
+                indices: by_column,
+                slot: Some(slot),
+                stored: Some(stored),
+            }),
+            values: values.into(),
+        })
+    }
+
+    /// From an sprs matrix, by columns or by rows.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`], [`Error::NonFinite`].
+    pub fn from_sprs(name: &'static str, matrix: &sprs::CsMat<f64>) -> Result<Self> {
+        let indptr = matrix.indptr().to_proper().to_vec();
+        let make = if matrix.is_csc() {
+            Self::from_csc
+        } else {
+            Self::from_csr
+        };
+        make(
+            name,
+            matrix.rows(),
+            matrix.cols(),
+            &indptr,
+            matrix.indices(),
+            matrix.data(),
+        )
+    }
+
+    /// From parts made inside the crate, already in column order.
+    pub(crate) fn from_parts(
+        rows: usize,
+        cols: usize,
+        indptr: Vec<usize>,
+        indices: Vec<usize>,
+        values: Vec<f64>,
+    ) -> Self {
+        Self {
+            pattern: Arc::new(Pattern {
+                rows,
+                cols,
+                indptr,
+                indices,
+                slot: None,
+                stored: None,
+            }),
+            values: values.into(),
+        }
+    }
+
+    /// The structure.
+    pub fn pattern(&self) -> &Arc<Pattern> {
+        &self.pattern
+    }
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.pattern.rows
+    }
+    /// Columns.
+    pub fn cols(&self) -> usize {
+        self.pattern.cols
+    }
+    /// Stored entries.
+    pub fn nnz(&self) -> usize {
+        self.values.len()
+    }
+    /// The values by columns (the caller's order if the matrix was given by columns).
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+    /// The values in the caller's stored order.
+    pub fn stored_values(&self) -> Vec<f64> {
+        let mut out = vec![0.0; self.nnz()];
+        self.pattern.to_stored(&self.values, &mut out);
+        out
+    }
+
+    /// The same structure with other values, given in the caller's stored order.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::NonFinite`].
+    pub fn with_values(&self, name: &'static str, stored: &[f64]) -> Result<Self> {
+        if stored.len() != self.nnz() {
+            return Err(Error::Dimension {
+                what: name,
+                expected: self.nnz(),
+                found: stored.len(),
+            });
+        }
+        check_finite(name, stored)?;
+        let mut values = vec![0.0; stored.len()];
+        self.pattern.to_columns(stored, &mut values);
+        Ok(self.with_column_values(values))
+    }
+
+    /// The same structure with other values by columns.
+    pub(crate) fn with_column_values(&self, values: Vec<f64>) -> Self {
+        Self {
+            pattern: Arc::clone(&self.pattern),
+            values: values.into(),
+        }
+    }
+
+    /// The entries of column j: rows and values.
+    pub(crate) fn column(&self, j: usize) -> (&[usize], &[f64]) {
+        let range = self.pattern.indptr[j]..self.pattern.indptr[j + 1];
+        (&self.pattern.indices[range.clone()], &self.values[range])
+    }
+
+    /// y += alpha M x with the given values on this pattern.
+    pub(crate) fn multiply_add(&self, alpha: f64, x: &[f64], y: &mut [f64]) {
+        for j in 0..self.cols() {
+            let xj = alpha * x[j];
+            if xj != 0.0 {
+                let (rows, values) = self.column(j);
+                for (&i, &v) in rows.iter().zip(values) {
+                    y[i] += v * xj;
+                }
+            }
+        }
+    }
+
+    /// y += alpha M'x.
+    pub(crate) fn multiply_transpose_add(&self, alpha: f64, x: &[f64], y: &mut [f64]) {
+        for (j, yj) in y.iter_mut().enumerate() {
+            let (rows, values) = self.column(j);
+            let sum: f64 = rows.iter().zip(values).map(|(&i, &v)| v * x[i]).sum();
+            *yj += alpha * sum;
+        }
+    }
+
+    /// y += alpha S x where S is the symmetric matrix whose upper triangle this is.
+    pub(crate) fn multiply_symmetric_add(&self, alpha: f64, x: &[f64], y: &mut [f64]) {
+        for j in 0..self.cols() {
+            let (rows, values) = self.column(j);
+            let mut sum = 0.0;
+            for (&i, &v) in rows.iter().zip(values) {
+                sum += v * x[i];
+                if i != j {
+                    y[i] += alpha * v * x[j];
+                }
+            }
+            y[j] += alpha * sum;
+        }
+    }
+
+    /// The same matrix with absolute values, for error bounds.
+    pub(crate) fn absolute(&self) -> Self {
+        self.with_column_values(self.values.iter().map(|v| v.abs()).collect())
+    }
+}

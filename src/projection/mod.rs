@@ -1,0 +1,382 @@
+//! Projection onto the dual cone K*, with an element of its conservative Jacobian and the distance to the nearest kink.
+//!
+//! For v in R^m: z = Pi(v) in K*, s = Pi(v) - v in K (Moreau), D in the Clarke Jacobian of Pi at v: symmetric, 0 <= D <= I,
+//! D v = z. A product of Clarke Jacobians is conservative for the product map.
+//!
+//! The reduced symmetric system of the linear step needs D only through C and E, block by block: dz = C'w where
+//! C r2 = C A dx - E w (all with the signs of [`crate::residual`]). For an eigenbasis C = L^(1/2) U_a' and E = I - L.
+
+mod exponential;
+mod generalized_power;
+mod numeric;
+mod power;
+mod power_curvature;
+mod power_root;
+mod psd;
+mod second_order;
+mod spectral;
+
+pub use psd::Psd;
+pub use second_order::SecondOrder;
+pub use spectral::{Piece, Spectral};
+
+use crate::cone::{Cone, row_ranges};
+use crate::error::{Error, Result};
+use crate::pattern::check_finite;
+use crate::program::check_length;
+use std::ops::Range;
+
+/// D on one cone's rows.
+#[derive(Debug, Clone)]
+pub enum Block {
+    /// D = I: the zero cone's free dual, or v in the interior of K*.
+    Identity(usize),
+    /// D = 0: v in the polar of K*.
+    Vanishing(usize),
+    /// Diagonal of zeros and ones.
+    Orthant(Vec<bool>),
+    /// Middle piece of a second-order cone.
+    SecondOrder(SecondOrder),
+    /// PSD cone with eigenvalues of both signs.
+    Psd(Psd),
+    /// A small dense eigendecomposition: exponential and power cones.
+    Spectral(Spectral),
+}
+
+/// The distance from v to the nearest point where one cone's projection is not differentiable.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Margin {
+    /// Position of the cone.
+    pub cone: usize,
+    /// Its name.
+    pub kind: &'static str,
+    /// Its rows.
+    pub rows: Range<usize>,
+    /// The distance, absolute; infinity for the zero cone.
+    pub margin: f64,
+}
+
+/// The projection of a point and an element of the conservative Jacobian there.
+///
+/// ```
+/// use conediff::{Cone, Projection};
+/// let p = Projection::new(&[Cone::Nonnegative(2), Cone::SecondOrder(3)], &[2.0, -1.0, 0.0, 3.0, 4.0])?;
+/// assert_eq!(p.z(), &[2.0, 0.0, 2.5, 1.5, 2.0]);
+/// assert_eq!(p.s(), &[0.0, 1.0, 2.5, -1.5, -2.0]);
+/// # Ok::<(), conediff::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Projection {
+    z: Vec<f64>,
+    s: Vec<f64>,
+    blocks: Vec<Block>,
+    margins: Vec<Margin>,
+}
+
+impl Projection {
+    /// Projects v (m values in the cones' row order) onto K*. O(m) and, for a PSD cone of order k, O(k^3).
+    ///
+    /// # Errors
+    /// [`Error::Cone`], [`Error::ConeRows`], [`Error::NonFinite`]; [`Error::Factorization`] if an eigenvalue iteration fails.
+    pub fn new(cones: &[Cone], v: &[f64]) -> Result<Self> {
+        crate::cone::validate(cones, v.len())?;
+        check_finite("v", v)?;
+        let (mut z, mut s) = (vec![0.0; v.len()], vec![0.0; v.len()]);
+        let mut blocks = Vec::with_capacity(cones.len());
+        let mut margins = Vec::with_capacity(cones.len());
+        for (index, (cone, rows)) in cones.iter().zip(row_ranges(cones)).enumerate() {
+            let (block, margin) = project_block(
+                cone,
+                &v[rows.clone()],
+                &mut z[rows.clone()],
+                &mut s[rows.clone()],
+            )
+            .ok_or(Error::Factorization {
+                method: "eigenvalues of a PSD block",
+            })?;
+            blocks.push(block);
+            margins.push(Margin {
+                cone: index,
+                kind: cone.name(),
+                rows,
+                margin,
+            });
+        }
+        Ok(Self {
+            z,
+            s,
+            blocks,
+            margins,
+        })
+    }
+
+    /// Pi(v), m.
+    pub fn z(&self) -> &[f64] {
+        &self.z
+    }
+    /// Pi(v) - v, m.
+    pub fn s(&self) -> &[f64] {
+        &self.s
+    }
+    /// D, one block per cone.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+    /// One margin per cone.
+    pub fn margins(&self) -> &[Margin] {
+        &self.margins
+    }
+
+    /// Blocks with their rows.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Block, Range<usize>)> {
+        self.blocks
+            .iter()
+            .zip(self.margins.iter().map(|m| m.rows.clone()))
+    }
+
+    /// out = D u.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] unless both have m entries.
+    pub fn apply(&self, u: &[f64], out: &mut [f64]) -> Result<()> {
+        check_length("u", self.z.len(), u.len())?;
+        check_length("out", self.z.len(), out.len())?;
+        self.apply_into(u, out, &mut vec![0.0; self.scratch_len()]);
+        Ok(())
+    }
+
+    /// out = (I - D) u, without cancellation.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] unless both have m entries.
+    pub fn apply_complement(&self, u: &[f64], out: &mut [f64]) -> Result<()> {
+        check_length("u", self.z.len(), u.len())?;
+        check_length("out", self.z.len(), out.len())?;
+        self.apply_complement_into(u, out, &mut vec![0.0; self.scratch_len()]);
+        Ok(())
+    }
+
+    /// Entries of scratch memory the operations on blocks need (PSD blocks of order k: 3 k^2).
+    pub(crate) fn scratch_len(&self) -> usize {
+        let of = |b: &Block| match b {
+            Block::Psd(b) => b.scratch_len(),
+            _ => 0,
+        };
+        self.blocks.iter().map(of).max().unwrap_or(0)
+    }
+
+    pub(crate) fn apply_into(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+        for (block, rows) in self.iter() {
+            block.apply(&u[rows.clone()], &mut out[rows], scratch);
+        }
+    }
+
+    pub(crate) fn apply_complement_into(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+        for (block, rows) in self.iter() {
+            block.apply_complement(&u[rows.clone()], &mut out[rows], scratch);
+        }
+    }
+}
+
+fn project_block(cone: &Cone, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Option<(Block, f64)> {
+    let curved = |piece: Piece, margin: f64, element: &dyn Fn(Piece, &mut Spectral)| {
+        let block = match piece {
+            Piece::DualInterior => Block::Identity(v.len()),
+            Piece::PolarInterior => Block::Vanishing(v.len()),
+            Piece::Face | Piece::Curved => {
+                let mut spectral = Spectral::new(v.len());
+                element(piece, &mut spectral);
+                Block::Spectral(spectral)
+            }
+        };
+        Some((block, margin))
+    };
+    match cone {
+        Cone::Zero(d) => {
+            z.copy_from_slice(v);
+            Some((Block::Identity(*d), f64::INFINITY))
+        }
+        Cone::Nonnegative(_) => {
+            let mut margin = f64::INFINITY;
+            let mut active = Vec::with_capacity(v.len());
+            for i in 0..v.len() {
+                active.push(v[i] > 0.0);
+                z[i] = v[i].max(0.0);
+                s[i] = (-v[i]).max(0.0);
+                margin = margin.min(v[i].abs());
+            }
+            Some((Block::Orthant(active), margin))
+        }
+        Cone::SecondOrder(_) => Some(second_order::project(v, z, s)),
+        Cone::PsdTriangle(k) => psd::project(*k, v, z, s),
+        Cone::Exponential => {
+            let piece = exponential::project(v, z, s);
+            curved(piece, exponential::margin(piece, v, z, s), &|p, out| {
+                exponential::element(p, v, z, s, out)
+            })
+        }
+        Cone::Power(a) => {
+            let piece = power::project(*a, v, z, s);
+            curved(piece, power::margin(*a, piece, v, z, s), &|p, out| {
+                power::element(*a, p, v, z, s, out)
+            })
+        }
+        Cone::GeneralizedPower(a, _) => {
+            let piece = generalized_power::project(a, v, z, s);
+            curved(
+                piece,
+                generalized_power::margin(a, piece, v, z, s),
+                &|p, out| generalized_power::element(a, p, v, z, s, out),
+            )
+        }
+    }
+}
+
+impl Block {
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Block::Identity(d) | Block::Vanishing(d) => *d,
+            Block::Orthant(active) => active.len(),
+            Block::SecondOrder(b) => b.rows(),
+            Block::Psd(b) => b.rows(),
+            Block::Spectral(b) => b.dim,
+        }
+    }
+
+    pub(crate) fn apply(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+        match self {
+            Block::Identity(_) => out.copy_from_slice(u),
+            Block::Vanishing(_) => out.fill(0.0),
+            Block::Orthant(active) => {
+                for i in 0..u.len() {
+                    out[i] = if active[i] { u[i] } else { 0.0 };
+                }
+            }
+            Block::SecondOrder(b) => b.apply(u, out),
+            Block::Psd(b) => b.apply(u, out, scratch),
+            Block::Spectral(b) => b.apply(u, out),
+        }
+    }
+
+    pub(crate) fn apply_complement(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+        match self {
+            Block::Identity(_) => out.fill(0.0),
+            Block::Vanishing(_) => out.copy_from_slice(u),
+            Block::Orthant(active) => {
+                for i in 0..u.len() {
+                    out[i] = if active[i] { 0.0 } else { u[i] };
+                }
+            }
+            Block::SecondOrder(b) => b.apply_complement(u, out),
+            Block::Psd(b) => b.apply_complement(u, out, scratch),
+            Block::Spectral(b) => b.apply_complement(u, out),
+        }
+    }
+
+    /// Number of reduced variables w.
+    pub(crate) fn reduced_len(&self) -> usize {
+        match self {
+            Block::Identity(d) => *d,
+            Block::Vanishing(_) => 0,
+            Block::Orthant(active) => active.iter().filter(|a| **a).count(),
+            Block::SecondOrder(b) => b.reduced_len(),
+            Block::Psd(b) => b.reduced_len(),
+            Block::Spectral(b) => b.lambda.iter().filter(|l| **l > 0.0).count(),
+        }
+    }
+
+    /// The sign each reduced variable's pivot has.
+    pub(crate) fn signs(&self, out: &mut Vec<i8>) {
+        match self {
+            Block::SecondOrder(b) => b.signs(out),
+            _ => out.extend(std::iter::repeat_n(-1, self.reduced_len())),
+        }
+    }
+
+    /// Emits (row, column, value) with row <= column of -E.
+    pub(crate) fn coupling(&self, mut emit: impl FnMut(usize, usize, f64)) {
+        match self {
+            Block::SecondOrder(b) => b.coupling(emit),
+            Block::Psd(b) => b.coupling(emit),
+            Block::Spectral(b) => {
+                for (row, k) in spectral_active(b).enumerate() {
+                    emit(row, row, -b.colambda[k]);
+                }
+            }
+            Block::Identity(_) | Block::Vanishing(_) | Block::Orthant(_) => {}
+        }
+    }
+
+    /// w = C u.
+    pub(crate) fn compress(&self, u: &[f64], w: &mut [f64], scratch: &mut [f64]) {
+        match self {
+            Block::Identity(_) => w.copy_from_slice(u),
+            Block::Vanishing(_) => {}
+            Block::Orthant(active) => {
+                for (w, (u, _)) in w.iter_mut().zip(u.iter().zip(active).filter(|x| *x.1)) {
+                    *w = *u;
+                }
+            }
+            Block::SecondOrder(b) => b.compress(u, w),
+            Block::Psd(b) => b.compress(u, w, scratch),
+            Block::Spectral(b) => {
+                for (w, k) in w.iter_mut().zip(spectral_active(b)) {
+                    let column = &b.vectors[k * b.dim..(k + 1) * b.dim];
+                    *w = b.lambda[k].sqrt() * crate::tangent::dot(column, u);
+                }
+            }
+        }
+    }
+
+    /// u = C'w.
+    pub(crate) fn expand(&self, w: &[f64], u: &mut [f64], scratch: &mut [f64]) {
+        match self {
+            Block::Identity(_) => u.copy_from_slice(w),
+            Block::Vanishing(_) => u.fill(0.0),
+            Block::Orthant(active) => {
+                let mut next = w.iter();
+                for (u, a) in u.iter_mut().zip(active) {
+                    *u = if *a {
+                        next.next().copied().unwrap_or(0.0)
+                    } else {
+                        0.0
+                    };
+                }
+            }
+            Block::SecondOrder(b) => b.expand(w, u),
+            Block::Psd(b) => b.expand(w, u, scratch),
+            Block::Spectral(b) => {
+                u.fill(0.0);
+                for (w, k) in w.iter().zip(spectral_active(b)) {
+                    let scale = b.lambda[k].sqrt() * w;
+                    for (u, x) in u.iter_mut().zip(&b.vectors[k * b.dim..(k + 1) * b.dim]) {
+                        *u += scale * x;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Emits C a for one sparse column a of A restricted to this block (rows local, ascending).
+    pub(crate) fn column(&self, rows: &[usize], values: &[f64], mut emit: impl FnMut(usize, f64)) {
+        match self {
+            // Rows of A as they are: the caller maps them itself.
+            Block::Identity(_) | Block::Vanishing(_) | Block::Orthant(_) => {}
+            Block::SecondOrder(b) => b.column(rows, values, emit),
+            Block::Psd(b) => b.column(rows, values, emit),
+            Block::Spectral(b) => {
+                for (row, k) in spectral_active(b).enumerate() {
+                    let column = &b.vectors[k * b.dim..(k + 1) * b.dim];
+                    let sum: f64 = rows.iter().zip(values).map(|(&i, v)| column[i] * v).sum();
+                    emit(row, b.lambda[k].sqrt() * sum);
+                }
+            }
+        }
+    }
+}
+
+/// Eigenvectors with lambda > 0.
+fn spectral_active(b: &Spectral) -> impl Iterator<Item = usize> + '_ {
+    (0..b.dim).filter(|&k| b.lambda[k] > 0.0)
+}

@@ -1,0 +1,300 @@
+//! Positive semidefinite cone in the scaled triangle, self-dual.
+//!
+//! With smat(v) = Q diag(l) Q' the projection keeps the positive eigenvalues, and D H = Q (W o (Q'HQ)) Q' with W = 1 on pairs of
+//! positive, 0 on pairs of nonpositive eigenvalues and l_i / (l_i - l_j) for l_i > 0 >= l_j. At a zero eigenvalue this is
+//! the element with W = 0 on the zero block.
+//!
+//! # References
+//! Malick, Sendov, Clarke generalized Jacobian of the projection onto the cone of positive semidefinite matrices, 2006, Thm 2.3.
+//! Sun, Sun, Semismooth matrix-valued functions, 2002.
+
+use super::Block;
+use crate::svec::index;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatMut, MatRef, Par};
+use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
+
+/// D between the cone and its polar, in the eigenbasis of v. Eigenvectors come with decreasing eigenvalue: the first `positive` ones
+/// span the range of z.
+#[derive(Debug, Clone)]
+pub struct Psd {
+    k: usize,
+    positive: usize,
+    vectors: Mat<f64>,
+    /// sqrt(W) for (i positive, j not): column j - positive.
+    root: Mat<f64>,
+    /// 1 - W there, without subtraction.
+    complement: Mat<f64>,
+}
+
+/// The lower triangle mirrored: a full symmetric matrix written to `out`, k*k column-major.
+fn smat(u: &[f64], k: usize, out: &mut [f64]) {
+    for j in 0..k {
+        for i in 0..j {
+            let x = u[index(i, j)] * FRAC_1_SQRT_2;
+            out[j * k + i] = x;
+            out[i * k + j] = x;
+        }
+        out[j * k + j] = u[index(j, j)];
+    }
+}
+
+/// Writes svec(G + G') for a column-major k x k matrix G.
+fn svec_sum(g: &[f64], k: usize, out: &mut [f64]) {
+    for j in 0..k {
+        for i in 0..j {
+            out[index(i, j)] = (g[j * k + i] + g[i * k + j]) * SQRT_2;
+        }
+        out[index(j, j)] = 2.0 * g[j * k + j];
+    }
+}
+
+/// out = a b, column-major.
+fn product(a: MatRef<'_, f64>, b: MatRef<'_, f64>, out: &mut [f64]) {
+    let out = MatMut::from_column_major_slice_mut(out, a.nrows(), b.ncols());
+    matmul(out, Accum::Replace, a, b, 1.0, Par::Seq);
+}
+
+fn view(data: &[f64], rows: usize, cols: usize) -> MatRef<'_, f64> {
+    MatRef::from_column_major_slice(data, rows, cols)
+}
+
+/// Projects v; writes z and s and returns an element of the Jacobian and the margin. `None` if the eigenvalue iteration fails.
+pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Option<(Block, f64)> {
+    if k == 0 {
+        return Some((Block::Vanishing(0), f64::INFINITY));
+    }
+    let mut full = vec![0.0; k * k];
+    smat(v, k, &mut full);
+    let eigen = view(&full, k, k)
+        .self_adjoint_eigen(faer::Side::Lower)
+        .ok()?;
+    // faer sorts ascending; positive first is what every formula below wants.
+    let values: Vec<f64> = eigen.S().column_vector().iter().rev().copied().collect();
+    let vectors = Mat::from_fn(k, k, |i, j| eigen.U()[(i, k - 1 - j)]);
+    let margin = values.iter().fold(f64::INFINITY, |m, l| m.min(l.abs()));
+    let positive = values.iter().take_while(|l| **l > 0.0).count();
+    if positive == k {
+        z.copy_from_slice(v);
+        s.fill(0.0);
+        return Some((Block::Identity(v.len()), margin));
+    }
+    if positive == 0 {
+        z.fill(0.0);
+        for (s, v) in s.iter_mut().zip(v) {
+            *s = -v;
+        }
+        return Some((Block::Vanishing(v.len()), margin));
+    }
+    let mut part = |from: usize, to: usize, sign: f64, out: &mut [f64]| {
+        let q = vectors.as_ref().subcols(from, to - from);
+        let half = Mat::from_fn(k, to - from, |i, j| 0.5 * sign * values[from + j] * q[(i, j)]);
+        product(half.as_ref(), q.transpose(), &mut full);
+        svec_sum(&full, k, out);
+    };
+    part(0, positive, 1.0, z);
+    part(positive, k, -1.0, s);
+    let fraction = |top: usize, i: usize, j: usize| {
+        let l = [values[i], -values[positive + j]];
+        l[top] / (l[0] + l[1])
+    };
+    let root = Mat::from_fn(positive, k - positive, |i, j| fraction(0, i, j).sqrt());
+    let complement = Mat::from_fn(positive, k - positive, |i, j| fraction(1, i, j));
+    Some((
+        Block::Psd(Psd {
+            k,
+            positive,
+            vectors,
+            root,
+            complement,
+        }),
+        margin,
+    ))
+}
+
+impl Psd {
+    pub(super) fn rows(&self) -> usize {
+        self.k * (self.k + 1) / 2
+    }
+
+    /// Entries of scratch memory the operations below need.
+    pub(super) fn scratch_len(&self) -> usize {
+        3 * self.k * self.k
+    }
+
+    /// The three k x k parts of the scratch memory, which may be longer.
+    fn parts<'a>(&self, scratch: &'a mut [f64]) -> [&'a mut [f64]; 3] {
+        let square = self.k * self.k;
+        let (first, rest) = scratch.split_at_mut(square);
+        let (second, rest) = rest.split_at_mut(square);
+        [first, second, &mut rest[..square]]
+    }
+
+    fn range(&self) -> MatRef<'_, f64> {
+        self.vectors.as_ref().subcols(0, self.positive)
+    }
+
+    /// First part of scratch = Q'HQ's columns for the positive eigenvalues, k x positive.
+    fn rotate(&self, u: &[f64], scratch: &mut [f64]) {
+        let (k, p) = (self.k, self.positive);
+        let [m, full, half] = self.parts(scratch);
+        smat(u, k, full);
+        product(view(full, k, k), self.range(), &mut half[..k * p]);
+        product(
+            self.vectors.transpose(),
+            view(&half[..k * p], k, p),
+            &mut m[..k * p],
+        );
+    }
+
+    /// svec(Q M Q') for symmetric M that is zero on the nonpositive block, given M's first columns (k x positive) in the first
+    /// part of scratch.
+    fn rotate_back(&self, scratch: &mut [f64], u: &mut [f64]) {
+        let (k, p) = (self.k, self.positive);
+        let [m, full, left] = self.parts(scratch);
+        // Half the positive block, since svec_sum adds the transpose.
+        for j in 0..p {
+            for i in 0..p {
+                m[j * k + i] *= 0.5;
+            }
+        }
+        product(
+            self.vectors.as_ref(),
+            view(&m[..k * p], k, p),
+            &mut left[..k * p],
+        );
+        product(view(&left[..k * p], k, p), self.range().transpose(), full);
+        svec_sum(full, k, u);
+    }
+
+    pub(super) fn apply(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+        self.rotate(u, scratch);
+        for j in 0..self.positive {
+            for i in self.positive..self.k {
+                scratch[j * self.k + i] *= self.root[(j, i - self.positive)].powi(2);
+            }
+        }
+        self.rotate_back(scratch, out);
+    }
+
+    pub(super) fn apply_complement(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+        // I - D is 1 on the nonpositive block: build it whole rather than subtracting D u from u.
+        let k = self.k;
+        let [m, full, half] = self.parts(scratch);
+        smat(u, k, full);
+        product(view(full, k, k), self.vectors.as_ref(), half);
+        product(self.vectors.transpose(), view(half, k, k), m);
+        for j in 0..k {
+            for i in 0..k {
+                let (a, b) = (i.min(j), i.max(j));
+                m[j * k + i] *= if b < self.positive {
+                    0.0
+                } else if a < self.positive {
+                    0.5 * self.complement[(a, b - self.positive)]
+                } else {
+                    0.5
+                };
+            }
+        }
+        product(self.vectors.as_ref(), view(m, k, k), half);
+        product(view(half, k, k), self.vectors.transpose(), full);
+        svec_sum(full, k, out);
+    }
+
+    /// Reduced rows: pairs i <= j of positive eigenvalues by columns, then (positive, nonpositive) pairs by columns.
+    pub(super) fn reduced_len(&self) -> usize {
+        self.positive * (self.positive + 1) / 2 + self.positive * (self.k - self.positive)
+    }
+
+    pub(super) fn coupling(&self, mut emit: impl FnMut(usize, usize, f64)) {
+        let hard = self.positive * (self.positive + 1) / 2;
+        for j in 0..self.k - self.positive {
+            for i in 0..self.positive {
+                let row = hard + j * self.positive + i;
+                emit(row, row, -self.complement[(i, j)]);
+            }
+        }
+    }
+
+    /// Reads the reduced coordinates off M = Q'HQ's first columns.
+    fn read(&self, m: &[f64], w: &mut [f64]) {
+        let (k, p) = (self.k, self.positive);
+        let hard = p * (p + 1) / 2;
+        for j in 0..p {
+            for i in 0..j {
+                w[index(i, j)] = m[j * k + i] * SQRT_2;
+            }
+            w[index(j, j)] = m[j * k + j];
+        }
+        for j in 0..k - p {
+            for i in 0..p {
+                w[hard + j * p + i] = SQRT_2 * self.root[(i, j)] * m[i * k + p + j];
+            }
+        }
+    }
+
+    pub(super) fn compress(&self, u: &[f64], w: &mut [f64], scratch: &mut [f64]) {
+        self.rotate(u, scratch);
+        self.read(scratch, w);
+    }
+
+    pub(super) fn expand(&self, w: &[f64], u: &mut [f64], scratch: &mut [f64]) {
+        let (k, p) = (self.k, self.positive);
+        let hard = p * (p + 1) / 2;
+        for j in 0..p {
+            for i in 0..j {
+                let x = w[index(i, j)] * FRAC_1_SQRT_2;
+                scratch[j * k + i] = x;
+                scratch[i * k + j] = x;
+            }
+            scratch[j * k + j] = w[index(j, j)];
+        }
+        for j in 0..k - p {
+            for i in 0..p {
+                scratch[i * k + p + j] = FRAC_1_SQRT_2 * self.root[(i, j)] * w[hard + j * p + i];
+            }
+        }
+        self.rotate_back(scratch, u);
+    }
+
+    /// C a for one sparse column a: only the touched rows of smat(a) enter the products.
+    pub(super) fn column(&self, rows: &[usize], values: &[f64], mut emit: impl FnMut(usize, f64)) {
+        let mut touched: Vec<usize> = Vec::new();
+        let mut entries = Vec::with_capacity(rows.len());
+        for (&r, &v) in rows.iter().zip(values) {
+            let j = ((((8 * r + 1) as f64).sqrt() - 1.0) / 2.0) as usize;
+            // The square root may round across an integer.
+            let j = if index(0, j) > r {
+                j - 1
+            } else if index(0, j + 1) <= r {
+                j + 1
+            } else {
+                j
+            };
+            let i = r - index(0, j);
+            entries.push((i, j, if i == j { v } else { v * FRAC_1_SQRT_2 }));
+            touched.extend([i, j]);
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        let place = |i: usize| touched.binary_search(&i).unwrap_or(0);
+        let mut half = Mat::<f64>::zeros(touched.len(), self.positive);
+        for (i, j, v) in entries {
+            let (a, b) = (place(i), place(j));
+            for c in 0..self.positive {
+                half[(a, c)] += v * self.vectors[(j, c)];
+                if i != j {
+                    half[(b, c)] += v * self.vectors[(i, c)];
+                }
+            }
+        }
+        let gathered = Mat::from_fn(touched.len(), self.k, |t, c| self.vectors[(touched[t], c)]);
+        let mut m = vec![0.0; self.k * self.positive];
+        product(gathered.transpose(), half.as_ref(), &mut m);
+        let mut w = vec![0.0; self.reduced_len()];
+        self.read(&m, &mut w);
+        for (row, value) in w.into_iter().enumerate() {
+            emit(row, value);
+        }
+    }
+}

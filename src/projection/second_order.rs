@@ -1,0 +1,178 @@
+//! Second-order cone {(t, u): t >= |u|}, self-dual.
+//!
+//! With w = u/|u| and r = t/|u| the projection is v for r >= 1, 0 for r <= -1 and otherwise
+//! z = 1/2 (t + |u|) (1, w). There D = u1 u1' + beta (I - u1 u1' - u0 u0') with u1 = (1, w)/sqrt 2, u0 = (1, -w)/sqrt 2
+//! and beta = (1 + r)/2.
+//!
+//! # References
+//! Fukushima, Luo, Tseng, Smoothing functions for second-order-cone complementarity problems, 2002, Prop. 3.3.
+//! Busseti, Moursi, Boyd, Solution refinement at regular points of conic problems, 2019, section 4.
+
+use super::Block;
+use std::f64::consts::FRAC_1_SQRT_2;
+
+/// D on the middle piece.
+#[derive(Debug, Clone)]
+pub struct SecondOrder {
+    /// Unit vector, rows - 1.
+    w: Vec<f64>,
+    beta: f64,
+    /// 1 - beta, computed without subtraction.
+    cobeta: f64,
+}
+
+/// Projects v; writes z and s and returns an element of the Jacobian and the margin. At the kinks: t = |u| gives I - u0 u0',
+/// t = -|u| and the apex give 0.
+pub(super) fn project(v: &[f64], z: &mut [f64], s: &mut [f64]) -> (Block, f64) {
+    let Some((&t, u)) = v.split_first() else {
+        return (Block::Vanishing(0), f64::INFINITY);
+    };
+    let norm = norm(u);
+    let margin = if u.is_empty() {
+        t.abs()
+    } else {
+        (t - norm).abs().min((t + norm).abs()) * FRAC_1_SQRT_2
+    };
+    if t > norm {
+        z.copy_from_slice(v);
+        s.fill(0.0);
+        return (Block::Identity(v.len()), margin);
+    }
+    if t <= -norm {
+        z.fill(0.0);
+        for (s, v) in s.iter_mut().zip(v) {
+            *s = -v;
+        }
+        return (Block::Vanishing(v.len()), margin);
+    }
+    let (beta, cobeta) = (0.5 * (norm + t) / norm, 0.5 * (norm - t) / norm);
+    let w: Vec<f64> = u.iter().map(|x| x / norm).collect();
+    z[0] = beta * norm;
+    s[0] = cobeta * norm;
+    for i in 0..u.len() {
+        z[i + 1] = beta * u[i];
+        s[i + 1] = -cobeta * u[i];
+    }
+    (Block::SecondOrder(SecondOrder { w, beta, cobeta }), margin)
+}
+
+/// |u| without overflow or underflow.
+fn norm(u: &[f64]) -> f64 {
+    let largest = u.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+    if largest == 0.0 || !largest.is_finite() {
+        return largest;
+    }
+    // A power of two, so that scaling is exact.
+    let scale = largest.log2().floor().exp2();
+    scale * u.iter().map(|x| (x / scale).powi(2)).sum::<f64>().sqrt()
+}
+
+impl SecondOrder {
+    pub(super) fn rows(&self) -> usize {
+        self.w.len() + 1
+    }
+
+    /// Components along u1 and u0.
+    fn components(&self, u: &[f64]) -> (f64, f64) {
+        let along: f64 = self.w.iter().zip(&u[1..]).map(|(w, u)| w * u).sum();
+        (
+            (u[0] + along) * FRAC_1_SQRT_2,
+            (u[0] - along) * FRAC_1_SQRT_2,
+        )
+    }
+
+    /// out = c1 u1 u1'u + c0 u0 u0'u + rest (u minus both components).
+    fn spectral_apply(&self, c1: f64, c0: f64, rest: f64, u: &[f64], out: &mut [f64]) {
+        let (a1, a0) = self.components(u);
+        let (a1, a0) = (
+            (c1 - rest) * a1 * FRAC_1_SQRT_2,
+            (c0 - rest) * a0 * FRAC_1_SQRT_2,
+        );
+        out[0] = rest * u[0] + a1 + a0;
+        for i in 0..self.w.len() {
+            out[i + 1] = rest * u[i + 1] + (a1 - a0) * self.w[i];
+        }
+    }
+
+    pub(super) fn apply(&self, u: &[f64], out: &mut [f64]) {
+        self.spectral_apply(1.0, 0.0, self.beta, u, out);
+    }
+
+    pub(super) fn apply_complement(&self, u: &[f64], out: &mut [f64]) {
+        self.spectral_apply(0.0, 1.0, self.cobeta, u, out);
+    }
+
+    /// Two forms of the reduced rows, both sparse in A's rows. For beta >= 1/2 the variables are zeta (one per row), alpha and eta;
+    /// below, eta's place is taken by a multiplier t of the explicit row u1'A: in the first form that direction would be
+    /// scaled by sqrt(beta) and lost as beta -> 0.
+    fn is_strong(&self) -> bool {
+        self.beta >= 0.5
+    }
+
+    pub(super) fn reduced_len(&self) -> usize {
+        self.rows() + 2
+    }
+
+    pub(super) fn signs(&self, out: &mut Vec<i8>) {
+        out.extend(std::iter::repeat_n(-1, self.rows()));
+        out.extend([1, -1]);
+    }
+
+    pub(super) fn coupling(&self, mut emit: impl FnMut(usize, usize, f64)) {
+        let d = self.rows();
+        let (alpha, last) = (d, d + 1);
+        let root = self.cobeta.sqrt() * FRAC_1_SQRT_2;
+        for i in 0..d {
+            let w = if i == 0 { 1.0 } else { self.w[i - 1] };
+            let u0 = if i == 0 { w } else { -w } * FRAC_1_SQRT_2;
+            emit(i, i, -self.cobeta);
+            emit(i, alpha, -u0);
+            if self.is_strong() {
+                emit(i, last, root * w);
+            }
+        }
+        if self.is_strong() {
+            emit(last, last, -1.0);
+        }
+    }
+
+    pub(super) fn compress(&self, u: &[f64], w: &mut [f64]) {
+        let d = self.rows();
+        let sigma = self.beta.sqrt();
+        for i in 0..d {
+            w[i] = sigma * u[i];
+        }
+        w[d] = 0.0;
+        w[d + 1] = if self.is_strong() {
+            0.0
+        } else {
+            self.components(u).0
+        };
+    }
+
+    pub(super) fn expand(&self, w: &[f64], u: &mut [f64]) {
+        let d = self.rows();
+        let sigma = self.beta.sqrt();
+        let t = if self.is_strong() {
+            0.0
+        } else {
+            w[d + 1] * FRAC_1_SQRT_2
+        };
+        u[0] = sigma * w[0] + t;
+        for i in 1..d {
+            u[i] = sigma * w[i] + t * self.w[i - 1];
+        }
+    }
+
+    pub(super) fn column(&self, rows: &[usize], values: &[f64], mut emit: impl FnMut(usize, f64)) {
+        let sigma = self.beta.sqrt();
+        let mut along = 0.0;
+        for (&i, &v) in rows.iter().zip(values) {
+            emit(i, sigma * v);
+            along += v * if i == 0 { 1.0 } else { self.w[i - 1] };
+        }
+        if !self.is_strong() {
+            emit(self.rows() + 1, along * FRAC_1_SQRT_2);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! One block of the projection's conservative Jacobian, by its eigenvalues and eigenvectors.
+
+/// Which formula of a curved cone's projection applies at v, with `z = Pi_{K*}(v)` and `s = z - v`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// v in K*: `z = v`, `s = 0`, D = I.
+    DualInterior,
+    /// -v in K: `z = 0`, `s = -v`, D = 0. The apex v = 0 counts as this piece.
+    PolarInterior,
+    /// s lies on a flat face or edge of K and D is diagonal.
+    Face,
+    /// s and z are nonzero points of the curved boundaries of K and K*.
+    Curved,
+}
+
+/// A symmetric matrix `D = U diag(lambda) U'` with `0 <= D <= I`, `U` orthonormal.
+///
+/// Both `lambda` and `colambda = 1 - lambda` are kept, each computed without subtraction, so that either keeps its
+/// relative accuracy when it is tiny.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spectral {
+    /// Order of D.
+    pub dim: usize,
+    /// Eigenvectors, `dim * dim` values, column by column.
+    pub vectors: Vec<f64>,
+    /// Eigenvalues of D, `dim` values in [0, 1].
+    pub lambda: Vec<f64>,
+    /// Eigenvalues of I - D, in the same order.
+    pub colambda: Vec<f64>,
+}
+
+impl Spectral {
+    /// D = 0 of order `dim`.
+    pub fn new(dim: usize) -> Self {
+        let mut spectral = Self {
+            dim,
+            vectors: vec![0.0; dim * dim],
+            lambda: vec![0.0; dim],
+            colambda: vec![1.0; dim],
+        };
+        spectral.set_axes();
+        spectral
+    }
+
+    /// D = I.
+    pub fn set_identity(&mut self) {
+        self.set_axes();
+        self.lambda.fill(1.0);
+        self.colambda.fill(0.0);
+    }
+
+    /// D = 0.
+    pub fn set_zero(&mut self) {
+        self.set_axes();
+        self.lambda.fill(0.0);
+        self.colambda.fill(1.0);
+    }
+
+    /// Makes the coordinate axes the eigenvectors; the eigenvalues stay.
+    pub(super) fn set_axes(&mut self) {
+        self.vectors.fill(0.0);
+        for k in 0..self.dim {
+            self.vectors[k * self.dim + k] = 1.0;
+        }
+    }
+
+    /// Sets the k-th eigenvalue of D and of I - D.
+    pub(super) fn set_value(&mut self, k: usize, (lambda, colambda): (f64, f64)) {
+        self.lambda[k] = lambda;
+        self.colambda[k] = colambda;
+    }
+
+    /// The k-th eigenvector, `dim` values.
+    pub fn vector(&self, k: usize) -> &[f64] {
+        &self.vectors[k * self.dim..(k + 1) * self.dim]
+    }
+
+    pub(super) fn vector_mut(&mut self, k: usize) -> &mut [f64] {
+        &mut self.vectors[k * self.dim..(k + 1) * self.dim]
+    }
+
+    /// `out = D u`; both have `dim` values.
+    pub fn apply(&self, u: &[f64], out: &mut [f64]) {
+        self.combine(&self.lambda, u, out);
+    }
+
+    /// `out = (I - D) u`; both have `dim` values.
+    pub fn apply_complement(&self, u: &[f64], out: &mut [f64]) {
+        self.combine(&self.colambda, u, out);
+    }
+
+    fn combine(&self, values: &[f64], u: &[f64], out: &mut [f64]) {
+        out.fill(0.0);
+        for (k, &value) in values.iter().enumerate() {
+            if value == 0.0 {
+                continue;
+            }
+            let vector = self.vector(k);
+            let dot: f64 = vector.iter().zip(u).map(|(a, b)| a * b).sum();
+            for (o, a) in out.iter_mut().zip(vector) {
+                *o += value * dot * a;
+            }
+        }
+    }
+}

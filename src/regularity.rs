@@ -1,0 +1,171 @@
+//! What is known about the point: kinks, and the warnings a derivative carries.
+
+use crate::cone::Cone;
+use crate::program::ConeProgram;
+use crate::projection::Projection;
+use crate::settings::Settings;
+use crate::solution::Solution;
+use std::fmt;
+
+/// Within this factor of the ambiguity threshold a margin is worth a remark.
+const NEAR: f64 = 1e3;
+
+/// A block whose point cannot be told from one where its projection has a kink: there the solution map need not be
+/// differentiable.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Kink {
+    /// Position of the cone.
+    pub cone: usize,
+    /// The cone's name.
+    pub kind: &'static str,
+    /// The rows concerned: for a nonnegative cone the weakly active ones, otherwise the block's.
+    pub rows: Vec<usize>,
+    /// The least distance to the kink.
+    pub margin: f64,
+}
+
+/// A reason for doubt. All but `NearKink` mean that the derivative is not trusted.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Warning {
+    /// The linear residual missed its tolerance.
+    LinearResidual {
+        /// Relative residual.
+        residual: f64,
+        /// Tolerance.
+        tolerance: f64,
+    },
+    /// The point is at a kink.
+    AtKink(Kink),
+    /// The point is close to a kink: the derivative is right here, and another one a little further.
+    NearKink(Kink),
+    /// The linear system is singular: the solution is not unique, or its derivative does not exist.
+    Singular {
+        /// Condition estimate.
+        condition: f64,
+    },
+    /// Refinement did not reach its tolerance; the solver's own point was kept.
+    NotRefined {
+        /// Relative residual of the point kept.
+        residual: f64,
+    },
+    /// Refinement was switched off.
+    Unrefined,
+}
+
+impl Warning {
+    /// True if the derivative is not to be trusted.
+    pub fn is_fatal(&self) -> bool {
+        !matches!(self, Warning::NearKink(_) | Warning::Unrefined)
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = |k: &Kink| {
+            let shown: Vec<String> = k.rows.iter().take(5).map(ToString::to_string).collect();
+            let more = if k.rows.len() > 5 {
+                format!(" and {} more", k.rows.len() - 5)
+            } else {
+                String::new()
+            };
+            format!(
+                "cone {} ({}), rows {}{more}, margin {:.1e}",
+                k.cone,
+                k.kind,
+                shown.join(", "),
+                k.margin
+            )
+        };
+        match self {
+            Warning::LinearResidual {
+                residual,
+                tolerance,
+            } => write!(
+                f,
+                "the linear solve reached a relative residual of {residual:.1e}, above its tolerance {tolerance:.1e}"
+            ),
+            Warning::AtKink(k) => write!(
+                f,
+                "the point is at a kink of the projection ({}); the derivative is one element of the conservative Jacobian",
+                place(k)
+            ),
+            Warning::NearKink(k) => {
+                write!(f, "the point is close to a kink of the projection ({})", place(k))
+            }
+            Warning::Singular { condition } => write!(
+                f,
+                "the linear system is singular (condition {condition:.1e}): the solution is not unique or not differentiable; a least-squares derivative was returned"
+            ),
+            Warning::NotRefined { residual } => write!(
+                f,
+                "refinement did not reach its tolerance; the solver's own point was kept, with residual {residual:.1e}"
+            ),
+            Warning::Unrefined => f.write_str(
+                "the solution was not refined: expect errors of 1e-8 to 1e-3 in the derivative",
+            ),
+        }
+    }
+}
+
+/// Compares every block's margin with the rounding level of its rows' terms, |b_i| + sum_j |A_ij x_j|.
+pub(crate) fn classify(
+    program: &ConeProgram,
+    solution: &Solution,
+    v: &[f64],
+    projection: &Projection,
+    settings: &Settings,
+) -> (Vec<Kink>, Vec<Warning>) {
+    let mut scale: Vec<f64> = program.effective_b().iter().map(|b| 1.0 + b.abs()).collect();
+    let size: Vec<f64> = solution.x.iter().map(|x| x.abs()).collect();
+    program
+        .effective_a()
+        .absolute()
+        .multiply_add(1.0, &size, &mut scale);
+    let mut kinks = Vec::new();
+    let mut warnings = Vec::new();
+    for (margin, cone) in projection.margins().iter().zip(program.cones()) {
+        // Rows and margins with their thresholds: each row of an orthant stands for itself.
+        let candidates: Vec<(Vec<usize>, f64, f64)> = match cone {
+            Cone::Zero(_) => continue,
+            Cone::Nonnegative(_) => margin
+                .rows
+                .clone()
+                .map(|i| (vec![i], v[i].abs(), settings.ambiguity * scale[i]))
+                .collect(),
+            _ => {
+                let largest = scale[margin.rows.clone()].iter().fold(0.0_f64, |m, x| m.max(*x));
+                vec![(
+                    margin.rows.clone().collect(),
+                    margin.margin,
+                    settings.ambiguity * largest,
+                )]
+            }
+        };
+        let collect = |low: f64, high: f64| {
+            let mut rows = Vec::new();
+            let mut least = f64::INFINITY;
+            for (block, distance, threshold) in &candidates {
+                if *distance > low * threshold && *distance <= high * threshold {
+                    rows.extend_from_slice(block);
+                    least = least.min(*distance);
+                }
+            }
+            (!rows.is_empty()).then(|| Kink {
+                cone: margin.cone,
+                kind: margin.kind,
+                rows,
+                margin: least,
+            })
+        };
+        if let Some(kink) = collect(-1.0, 1.0) {
+            warnings.push(Warning::AtKink(kink.clone()));
+            kinks.push(kink);
+        }
+        if let Some(kink) = collect(1.0, NEAR) {
+            warnings.push(Warning::NearKink(kink));
+        }
+    }
+    (kinks, warnings)
+}

@@ -1,0 +1,481 @@
+//! The residual map whose zeros are the solutions, its Jacobian, and its derivative in the data.
+//!
+//! With v = z - s, z = Pi(v), s = Pi(v) - v:
+//!
+//! ```text
+//! F(x, v) = [ Px + A'Pi(v) + q ;  -Ax + b - (Pi(v) - v) ] = 0
+//! J       = [ P    A'D   ]
+//!           [ -A   I - D ]
+//! ```
+//!
+//! The homogeneous embedding adds tau: N(x, v, tau) = [Px + A'z + q tau ; -Ax + b tau - s ; -q'x - b'z - x'Px/tau - kappa]. It is
+//! positively homogeneous, so its Jacobian is singular at every solution, the solution itself being the null vector.
+//!
+//! # References
+//! Busseti, Moursi, Boyd, Solution refinement at regular points of conic problems, 2019, eq. (5).
+//! Healey, Nobel, Boyd, Differentiating through a quadratic cone program, 2025, section 3 (the term x'Px/tau).
+
+use crate::error::Result;
+use crate::pattern::SparseMatrix;
+use crate::program::{ConeProgram, check_length};
+use crate::projection::Projection;
+use crate::tangent::{DataTangent, dot, norm_max};
+
+/// F at (x, v), n + m values.
+///
+/// # Errors
+/// [`crate::Error::Dimension`] unless x has n and v has m entries.
+pub fn residual(program: &ConeProgram, x: &[f64], v: &[f64]) -> Result<Vec<f64>> {
+    check_length("x", program.n(), x.len())?;
+    check_length("v", program.m(), v.len())?;
+    let projection = Projection::new(program.cones(), v)?;
+    let mut out = vec![0.0; program.n() + program.m()];
+    residual_into(program, x, projection.z(), projection.s(), &mut out);
+    Ok(out)
+}
+
+/// F from x, z and s.
+pub(crate) fn residual_into(
+    program: &ConeProgram,
+    x: &[f64],
+    z: &[f64],
+    s: &[f64],
+    out: &mut [f64],
+) {
+    let (top, bottom) = out.split_at_mut(program.n());
+    top.copy_from_slice(program.q());
+    program.p().multiply_symmetric_add(1.0, x, top);
+    program.effective_a().multiply_transpose_add(1.0, z, top);
+    for ((out, b), s) in bottom.iter_mut().zip(program.effective_b()).zip(s) {
+        *out = b - s;
+    }
+    program.effective_a().multiply_add(-1.0, x, bottom);
+}
+
+/// |F| relative to its terms: the larger over the two rows of |row| / (1 + largest term), in the largest entry.
+pub(crate) fn relative_residual(
+    program: &ConeProgram,
+    x: &[f64],
+    z: &[f64],
+    s: &[f64],
+    f: &[f64],
+) -> f64 {
+    let n = program.n();
+    let mut px = vec![0.0; n];
+    program.p().multiply_symmetric_add(1.0, x, &mut px);
+    let mut az = vec![0.0; n];
+    program
+        .effective_a()
+        .multiply_transpose_add(1.0, z, &mut az);
+    let mut ax = vec![0.0; program.m()];
+    program.effective_a().multiply_add(1.0, x, &mut ax);
+    let top = norm_max(&px)
+        .max(norm_max(&az))
+        .max(norm_max(program.q()));
+    let bottom = norm_max(&ax)
+        .max(norm_max(s))
+        .max(norm_max(program.effective_b()));
+    let (a, b) = (
+        norm_max(&f[..n]) / (1.0 + top),
+        norm_max(&f[n..]) / (1.0 + bottom),
+    );
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.max(b)
+    }
+}
+
+/// The embedding's map at (x, v, tau), n + m + 1 values. Unlike [`residual`] it takes the data as they are: give it programs whose
+/// rows all have a bound.
+///
+/// # Errors
+/// [`crate::Error::Dimension`]; [`crate::Error::Setting`] unless tau > 0.
+pub fn embedding_residual(
+    program: &ConeProgram,
+    x: &[f64],
+    v: &[f64],
+    tau: f64,
+) -> Result<Vec<f64>> {
+    check_length("x", program.n(), x.len())?;
+    check_length("v", program.m(), v.len())?;
+    if tau.is_nan() || tau <= 0.0 {
+        return Err(crate::Error::Setting {
+            name: "tau",
+            value: tau,
+            allowed: "positive",
+        });
+    }
+    let n = program.n();
+    let projection = Projection::new(program.cones(), v)?;
+    let (z, s) = (projection.z(), projection.s());
+    let mut out = vec![0.0; n + program.m() + 1];
+    let mut px = vec![0.0; n];
+    program.p().multiply_symmetric_add(1.0, x, &mut px);
+    let (top, rest) = out.split_at_mut(n);
+    for j in 0..n {
+        top[j] = px[j] + tau * program.q()[j];
+    }
+    program.effective_a().multiply_transpose_add(1.0, z, top);
+    for i in 0..program.m() {
+        rest[i] = tau * program.effective_b()[i] - s[i];
+    }
+    program.effective_a().multiply_add(-1.0, x, rest);
+    rest[program.m()] =
+        -dot(program.q(), x) - dot(program.effective_b(), z) - dot(x, &px) / tau;
+    Ok(out)
+}
+
+/// J at a point, as an operator and as a sparse matrix.
+#[derive(Debug, Clone)]
+pub struct ResidualJacobian {
+    program: ConeProgram,
+    projection: Projection,
+}
+
+impl ResidualJacobian {
+    /// J at v; it does not depend on x.
+    ///
+    /// # Errors
+    /// Those of [`Projection::new`].
+    pub fn new(program: &ConeProgram, v: &[f64]) -> Result<Self> {
+        check_length("v", program.m(), v.len())?;
+        Ok(Self {
+            program: program.clone(),
+            projection: Projection::new(program.cones(), v)?,
+        })
+    }
+
+    pub(crate) fn from_parts(program: ConeProgram, projection: Projection) -> Self {
+        Self {
+            program,
+            projection,
+        }
+    }
+
+    /// n + m.
+    pub fn dim(&self) -> usize {
+        self.program.n() + self.program.m()
+    }
+    /// The program.
+    pub fn program(&self) -> &ConeProgram {
+        &self.program
+    }
+    /// The projection of v.
+    pub fn projection(&self) -> &Projection {
+        &self.projection
+    }
+
+    /// Entries of scratch memory of the `*_into` forms.
+    pub(crate) fn scratch_len(&self) -> usize {
+        self.program.m() + self.projection.scratch_len()
+    }
+
+    /// out = J u, both n + m.
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`].
+    pub fn apply(&self, u: &[f64], out: &mut [f64]) -> Result<()> {
+        check_length("u", self.dim(), u.len())?;
+        check_length("out", self.dim(), out.len())?;
+        self.apply_into(u, out, &mut vec![0.0; self.scratch_len()]);
+        Ok(())
+    }
+
+    /// out = J'u, both n + m.
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`].
+    pub fn apply_transpose(&self, u: &[f64], out: &mut [f64]) -> Result<()> {
+        check_length("u", self.dim(), u.len())?;
+        check_length("out", self.dim(), out.len())?;
+        self.apply_transpose_into(u, out, &mut vec![0.0; self.scratch_len()]);
+        Ok(())
+    }
+
+    pub(crate) fn apply_into(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+        let (p, a) = (self.program.p(), self.program.effective_a());
+        let (dx, dv) = u.split_at(self.program.n());
+        let (top, bottom) = out.split_at_mut(self.program.n());
+        let (dz, scratch) = scratch.split_at_mut(self.program.m());
+        self.projection.apply_into(dv, dz, scratch);
+        top.fill(0.0);
+        p.multiply_symmetric_add(1.0, dx, top);
+        a.multiply_transpose_add(1.0, dz, top);
+        self.projection.apply_complement_into(dv, bottom, scratch);
+        a.multiply_add(-1.0, dx, bottom);
+    }
+
+    pub(crate) fn apply_transpose_into(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+        let (p, a) = (self.program.p(), self.program.effective_a());
+        let (w1, w2) = u.split_at(self.program.n());
+        let (top, bottom) = out.split_at_mut(self.program.n());
+        let (work, scratch) = scratch.split_at_mut(self.program.m());
+        top.fill(0.0);
+        p.multiply_symmetric_add(1.0, w1, top);
+        a.multiply_transpose_add(-1.0, w2, top);
+        // D A w1 + (I - D) w2, summed block by block to keep one m-vector of scratch: first A w1 in `work`.
+        work.fill(0.0);
+        a.multiply_add(1.0, w1, work);
+        self.projection.apply_into(work, bottom, scratch);
+        self.projection.apply_complement_into(w2, work, scratch);
+        for (b, w) in bottom.iter_mut().zip(work.iter()) {
+            *b += w;
+        }
+    }
+
+    /// J as a sparse matrix by columns; exact zeros of D are left out. Dense blocks of D (PSD) make it large.
+    pub fn to_sparse(&self) -> SparseMatrix {
+        let (n, m) = (self.program.n(), self.program.m());
+        let a = self.program.effective_a();
+        let by_rows = transpose(a);
+        let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+        let full = full_symmetric(self.program.p());
+        for j in 0..n {
+            let (rows, entries) = full.column(j);
+            indices.extend_from_slice(rows);
+            values.extend_from_slice(entries);
+            let (rows, entries) = a.column(j);
+            indices.extend(rows.iter().map(|i| n + i));
+            values.extend(entries.iter().map(|v| -v));
+            indptr.push(indices.len());
+        }
+        // Column n + i: A'(D e_i) above, (I - D) e_i below.
+        let mut scratch = vec![0.0; self.projection.scratch_len()];
+        let mut top = vec![0.0; n];
+        for (block, rows) in self.projection.iter() {
+            let d = rows.len();
+            let (mut unit, mut de, mut ce) = (vec![0.0; d], vec![0.0; d], vec![0.0; d]);
+            for k in 0..d {
+                unit[k] = 1.0;
+                block.apply(&unit, &mut de, &mut scratch);
+                block.apply_complement(&unit, &mut ce, &mut scratch);
+                unit[k] = 0.0;
+                let mut touched: Vec<usize> = Vec::new();
+                for (l, &x) in de.iter().enumerate().filter(|x| *x.1 != 0.0) {
+                    let (columns, entries) = by_rows.column(rows.start + l);
+                    for (&j, &v) in columns.iter().zip(entries) {
+                        touched.push(j);
+                        top[j] += x * v;
+                    }
+                }
+                touched.sort_unstable();
+                touched.dedup();
+                for j in touched {
+                    indices.push(j);
+                    values.push(top[j]);
+                    top[j] = 0.0;
+                }
+                for (l, &x) in ce.iter().enumerate().filter(|x| *x.1 != 0.0) {
+                    indices.push(n + rows.start + l);
+                    values.push(x);
+                }
+                indptr.push(indices.len());
+            }
+        }
+        SparseMatrix::from_parts(n + m, n + m, indptr, indices, values)
+    }
+
+    /// The embedding's Jacobian at (x, v, 1) as a sparse matrix, n + m + 1 square. The point itself is its null vector.
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`] unless x has n entries.
+    pub fn embedding_to_sparse(&self, x: &[f64]) -> Result<SparseMatrix> {
+        check_length("x", self.program.n(), x.len())?;
+        let (n, m) = (self.program.n(), self.program.m());
+        let inner = self.to_sparse();
+        let mut last_row = vec![0.0; n + m];
+        let mut px = vec![0.0; n];
+        self.program.p().multiply_symmetric_add(1.0, x, &mut px);
+        for j in 0..n {
+            last_row[j] = -self.program.q()[j] - 2.0 * px[j];
+        }
+        let mut scratch = vec![0.0; self.projection.scratch_len()];
+        self.projection.apply_into(
+            self.program.effective_b(),
+            &mut last_row[n..],
+            &mut scratch,
+        );
+        for x in &mut last_row[n..] {
+            *x = -*x;
+        }
+        let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+        for (j, last) in last_row.into_iter().enumerate() {
+            let (rows, entries) = inner.column(j);
+            indices.extend_from_slice(rows);
+            values.extend_from_slice(entries);
+            indices.push(n + m);
+            values.push(last);
+            indptr.push(indices.len());
+        }
+        indices.extend(0..=n + m);
+        values.extend_from_slice(self.program.q());
+        values.extend_from_slice(self.program.effective_b());
+        values.push(dot(x, &px));
+        indptr.push(indices.len());
+        Ok(SparseMatrix::from_parts(
+            n + m + 1,
+            n + m + 1,
+            indptr,
+            indices,
+            values,
+        ))
+    }
+}
+
+/// The transpose, by columns.
+pub(crate) fn transpose(a: &SparseMatrix) -> SparseMatrix {
+    let mut start = vec![0usize; a.rows() + 1];
+    for &i in a.pattern().indices() {
+        start[i + 1] += 1;
+    }
+    for i in 0..a.rows() {
+        start[i + 1] += start[i];
+    }
+    let mut next = start.clone();
+    let mut indices = vec![0; a.nnz()];
+    let mut values = vec![0.0; a.nnz()];
+    for j in 0..a.cols() {
+        let (rows, entries) = a.column(j);
+        for (&i, &v) in rows.iter().zip(entries) {
+            indices[next[i]] = j;
+            values[next[i]] = v;
+            next[i] += 1;
+        }
+    }
+    SparseMatrix::from_parts(a.cols(), a.rows(), start, indices, values)
+}
+
+/// Both triangles from the upper one.
+pub(crate) fn full_symmetric(upper: &SparseMatrix) -> SparseMatrix {
+    let lower = transpose(upper);
+    let n = upper.cols();
+    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+    for j in 0..n {
+        let (rows, entries) = upper.column(j);
+        indices.extend_from_slice(rows);
+        values.extend_from_slice(entries);
+        let (rows, entries) = lower.column(j);
+        for (&i, &v) in rows.iter().zip(entries).filter(|x| *x.0 != j) {
+            indices.push(i);
+            values.push(v);
+        }
+        indptr.push(indices.len());
+    }
+    SparseMatrix::from_parts(n, n, indptr, indices, values)
+}
+
+/// out = dF for a data tangent: (dP x + dA'z + dq ; -dA x + db), zero on rows without a bound.
+pub(crate) fn data_tangent_into(
+    program: &ConeProgram,
+    x: &[f64],
+    z: &[f64],
+    tangent: &DataTangent,
+    out: &mut [f64],
+) {
+    let n = program.n();
+    let (top, bottom) = out.split_at_mut(n);
+    top.copy_from_slice(&tangent.q);
+    bottom.copy_from_slice(&tangent.b);
+    for_each_entry(program.p(), |k, i, j| {
+        let d = tangent.p[k];
+        top[j] += d * x[i];
+        if i != j {
+            top[i] += d * x[j];
+        }
+    });
+    for_each_entry(program.a(), |k, i, j| {
+        let d = tangent.a[k];
+        top[j] += d * z[i];
+        bottom[i] -= d * x[j];
+    });
+    for &i in program.unbounded() {
+        bottom[i] = 0.0;
+    }
+}
+
+/// Which of the data's gradients are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// P's.
+    pub p: bool,
+    /// q's.
+    pub q: bool,
+    /// A's.
+    pub a: bool,
+    /// b's.
+    pub b: bool,
+}
+
+impl Default for Wanted {
+    /// All of them.
+    fn default() -> Self {
+        Self {
+            p: true,
+            q: true,
+            a: true,
+            b: true,
+        }
+    }
+}
+
+/// The transpose of [`data_tangent_into`]: with w = (w1, w2), dq = w1, db = w2, dA_ij = z_i w1_j - w2_i x_j and
+/// dP_ij = w1_i x_j + w1_j x_i (i < j), w1_i x_i (i = j). Unwanted parts are left empty.
+pub(crate) fn data_cotangent_into(
+    program: &ConeProgram,
+    x: &[f64],
+    z: &[f64],
+    w: &[f64],
+    wanted: Wanted,
+    out: &mut DataTangent,
+) {
+    let (w1, w2) = w.split_at(program.n());
+    let fit = |wanted: bool, len: usize, v: &mut Vec<f64>| {
+        v.clear();
+        v.resize(if wanted { len } else { 0 }, 0.0);
+    };
+    fit(wanted.p, program.p().nnz(), &mut out.p);
+    fit(wanted.q, program.n(), &mut out.q);
+    fit(wanted.a, program.a().nnz(), &mut out.a);
+    fit(wanted.b, program.m(), &mut out.b);
+    if wanted.q {
+        out.q.copy_from_slice(w1);
+    }
+    if wanted.b {
+        out.b.copy_from_slice(w2);
+        for &i in program.unbounded() {
+            out.b[i] = 0.0;
+        }
+    }
+    if wanted.p {
+        for_each_entry(program.p(), |k, i, j| {
+            out.p[k] = if i == j {
+                w1[i] * x[i]
+            } else {
+                w1[i] * x[j] + w1[j] * x[i]
+            };
+        });
+    }
+    if wanted.a {
+        for_each_entry(program.a(), |k, i, j| {
+            out.a[k] = z[i] * w1[j] - w2[i] * x[j];
+        });
+        if !program.unbounded().is_empty() {
+            for_each_entry(program.a(), |k, i, _| {
+                if program.unbounded().binary_search(&i).is_ok() {
+                    out.a[k] = 0.0;
+                }
+            });
+        }
+    }
+}
+
+/// Calls f(position in stored order, row, column) for every entry.
+pub(crate) fn for_each_entry(matrix: &SparseMatrix, mut f: impl FnMut(usize, usize, usize)) {
+    let pattern = matrix.pattern();
+    for j in 0..matrix.cols() {
+        for c in pattern.indptr()[j]..pattern.indptr()[j + 1] {
+            f(pattern.stored_position(c), pattern.indices()[c], j);
+        }
+    }
+}

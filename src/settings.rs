@@ -1,0 +1,179 @@
+//! Choices, each with its default and the reason for it. Tolerances are relative to data of order one.
+
+use crate::error::{Error, Result};
+
+/// How the program is solved.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SolveSettings {
+    /// Clarabel's gap, feasibility and infeasibility tolerance. Default 1e-8, Clarabel's own: refinement does the rest.
+    pub tolerance: f64,
+    /// Interior-point iterations. Default 200, Clarabel's own.
+    pub max_iterations: u32,
+    /// Seconds; default infinity.
+    pub time_limit: f64,
+}
+
+impl Default for SolveSettings {
+    fn default() -> Self {
+        Self {
+            tolerance: 1e-8,
+            max_iterations: 200,
+            time_limit: f64::INFINITY,
+        }
+    }
+}
+
+/// How the solver's point is refined by semismooth Newton steps.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RefineSettings {
+    /// Default true: a derivative at an unrefined point is off by 1e-8 to 1e-3.
+    pub enabled: bool,
+    /// The relative residual at which a refined point is accepted. Default 1e-9: in all measurements a residual below it
+    /// went with a derivative right to 1e-8, and every wrong one had a residual of 1e-7 or more.
+    pub tolerance: f64,
+    /// Newton steps. Default 12: one to three do, a wrong active set takes a few more.
+    pub max_steps: usize,
+}
+
+impl Default for RefineSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            tolerance: 1e-9,
+            max_steps: 12,
+        }
+    }
+}
+
+/// The method of the linear step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinearSolver {
+    /// LDL', then LDL' with less regularization, then LU, then the minimum-norm solution of a singular system; the
+    /// first that meets the tolerance.
+    #[default]
+    Auto,
+    /// LDL' of the reduced symmetric system.
+    Ldl,
+    /// LU with partial pivoting of the unreduced system.
+    Lu,
+    /// LSQR on the unreduced system, matrix-free. Slow and for systems too large to factor.
+    Lsqr,
+}
+
+/// How linear systems with the residual map's Jacobian are solved.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinearSettings {
+    /// The method. Default `Auto`.
+    pub solver: LinearSolver,
+    /// The relative residual a derivative must reach to be trusted. Default 1e-12, which refinement reaches on every regular
+    /// problem measured.
+    pub tolerance: f64,
+    /// Steps of iterative refinement. Default 30: two to four do unless the system is nearly singular.
+    pub max_refinement: usize,
+    /// LSQR iterations in one call. Default 20000; reaching it is reported.
+    pub lsqr_max_iterations: usize,
+}
+
+impl Default for LinearSettings {
+    fn default() -> Self {
+        Self {
+            solver: LinearSolver::Auto,
+            tolerance: 1e-12,
+            max_refinement: 30,
+            lsqr_max_iterations: 20_000,
+        }
+    }
+}
+
+/// Everything there is to choose.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Solving.
+    pub solve: SolveSettings,
+    /// Refining.
+    pub refine: RefineSettings,
+    /// The linear step.
+    pub linear: LinearSettings,
+    /// A point whose distance to a kink is below this times (1 + the size of its row's terms) is ambiguous. Default 1e-9:
+    /// after refinement weakly active rows stand at 1e-15, the others at 1e-6 or more.
+    pub ambiguity: f64,
+    /// Make every derivative that is not trusted an error. Default false: it comes back with its warnings.
+    pub strict: bool,
+    /// The largest dense Jacobian, in bytes. Default 2^32.
+    pub max_dense_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            solve: SolveSettings::default(),
+            refine: RefineSettings::default(),
+            linear: LinearSettings::default(),
+            ambiguity: 1e-9,
+            strict: false,
+            max_dense_bytes: 1 << 32,
+        }
+    }
+}
+
+impl Settings {
+    /// The same settings with `strict` set.
+    pub fn with_strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+
+    /// The same settings with another linear solver.
+    pub fn with_linear_solver(mut self, solver: LinearSolver) -> Self {
+        self.linear.solver = solver;
+        self
+    }
+
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the name, the value and what is allowed.
+    pub fn validate(&self) -> Result<()> {
+        let positive = [
+            ("solve.tolerance", self.solve.tolerance),
+            ("refine.tolerance", self.refine.tolerance),
+            ("linear.tolerance", self.linear.tolerance),
+            ("ambiguity", self.ambiguity),
+        ];
+        for (name, value) in positive {
+            if !(value > 0.0 && value < 1.0) {
+                return Err(Error::Setting {
+                    name,
+                    value,
+                    allowed: "in (0, 1)",
+                });
+            }
+        }
+        if self.solve.time_limit.is_nan() || self.solve.time_limit <= 0.0 {
+            return Err(Error::Setting {
+                name: "solve.time_limit",
+                value: self.solve.time_limit,
+                allowed: "positive seconds, or infinity",
+            });
+        }
+        for (name, value) in [
+            ("solve.max_iterations", self.solve.max_iterations as usize),
+            ("refine.max_steps", self.refine.max_steps),
+            ("linear.max_refinement", self.linear.max_refinement),
+            ("linear.lsqr_max_iterations", self.linear.lsqr_max_iterations),
+        ] {
+            if value == 0 {
+                return Err(Error::Setting {
+                    name,
+                    value: 0.0,
+                    allowed: "at least 1",
+                });
+            }
+        }
+        Ok(())
+    }
+}

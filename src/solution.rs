@@ -1,0 +1,73 @@
+//! A solution (x, z, s), how it was found, and how far it was refined.
+
+use crate::error::{Result, Status};
+use crate::pattern::check_finite;
+use crate::program::{ConeProgram, check_length};
+
+/// What refinement did to the solver's point. Residuals are relative: the larger of
+/// |Px + A'z + q| / (1 + largest term) and |Ax + s - b| / (1 + largest term), in the largest entry.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Refinement {
+    /// Residual of the solver's point.
+    pub before: f64,
+    /// Residual of the point kept.
+    pub after: f64,
+    /// Newton steps taken.
+    pub steps: usize,
+    /// Length of the last accepted step relative to 1 + |(x, v)|: an estimate of the error that was left before it.
+    pub last_step: f64,
+    /// True if the refined point met the tolerance and was kept; false if the solver's own point was kept.
+    pub accepted: bool,
+}
+
+/// A primal-dual solution. Shapes: x: n; z, s: m, in the cones' row order.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Solution {
+    /// Primal variables.
+    pub x: Vec<f64>,
+    /// Dual variables, in K*.
+    pub z: Vec<f64>,
+    /// Slacks, in K. On a row without a bound, its b.
+    pub s: Vec<f64>,
+    /// 1/2 x'Px + q'x.
+    pub objective: f64,
+    /// How the solver ended.
+    pub status: Status,
+    /// Interior-point iterations.
+    pub iterations: u32,
+    /// What refinement did; `None` if it did not run.
+    pub refinement: Option<Refinement>,
+}
+
+impl Solution {
+    /// A solution found elsewhere, to be refined and differentiated.
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`], [`crate::Error::NonFinite`].
+    pub fn given(program: &ConeProgram, x: Vec<f64>, z: Vec<f64>, s: Vec<f64>) -> Result<Self> {
+        check_length("x", program.n(), x.len())?;
+        check_length("z", program.m(), z.len())?;
+        check_length("s", program.m(), s.len())?;
+        check_finite("x", &x)?;
+        check_finite("z", &z)?;
+        let objective = program.objective(&x)?;
+        Ok(Self {
+            x,
+            z,
+            s,
+            objective,
+            status: Status::Solved,
+            iterations: 0,
+            refinement: None,
+        })
+    }
+
+    /// v = z - s, with v = -1 on rows without a bound.
+    pub(crate) fn v(&self, program: &ConeProgram) -> Vec<f64> {
+        let mut v: Vec<f64> = self.z.iter().zip(&self.s).map(|(z, s)| z - s).collect();
+        for &i in program.unbounded() {
+            v[i] = -1.0;
+        }
+        v
+    }
+}

@@ -1,0 +1,162 @@
+//! The only file that calls Clarabel.
+//!
+//! Presolve and chordal decomposition stay off: the first drops rows that a derivative needs, the second returned a wrong
+//! optimum as solved (SDPLIB control1). One thread: two are slower on all but large problems.
+//!
+//! # References
+//! Goulart, Chen, Clarabel: An interior-point solver for conic programs with quadratic objectives, 2024.
+
+use crate::cone::Cone;
+use crate::error::{Error, Iterate, Result, Status};
+use crate::pattern::SparseMatrix;
+use crate::program::ConeProgram;
+use crate::projection::Projection;
+use crate::settings::SolveSettings;
+use crate::solution::Solution;
+use crate::tangent::{dot, norm_max};
+use clarabel::algebra::CscMatrix;
+use clarabel::solver::{
+    DefaultSettings, DefaultSolution, DefaultSolver, IPSolver, SolverStatus, SupportedConeT,
+};
+
+/// Solves with Clarabel alone. The status of the result is `Solved` or `AlmostSolved`; [`crate::solve`] refines it and rejects
+/// an almost solved point that does not refine.
+///
+/// # Errors
+/// [`Error::PrimalInfeasible`] and [`Error::DualInfeasible`] with certificates, [`Error::NotSolved`] with the last iterate,
+/// [`Error::Solver`] if Clarabel refuses the data or panics.
+pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result<Solution> {
+    if program.n() == 0 {
+        return without_variables(program);
+    }
+    // Clarabel 0.11 panics on some inputs at extreme tolerances: its panic must not become the caller's.
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut solver = DefaultSolver::new(
+            &csc(program.p()),
+            program.q(),
+            &csc(program.effective_a()),
+            program.effective_b(),
+            &program.cones().iter().map(supported).collect::<Vec<_>>(),
+            clarabel_settings(settings),
+        )
+        .map_err(|e| Error::Solver {
+            message: e.to_string(),
+        })?;
+        solver.solve();
+        Ok(solver.solution)
+    }));
+    match outcome {
+        Ok(result) => interpret(program, result?),
+        Err(panic) => Err(Error::Solver {
+            message: panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_string()))
+                .unwrap_or_else(|| "Clarabel panicked".to_string()),
+        }),
+    }
+}
+
+fn clarabel_settings(settings: &SolveSettings) -> DefaultSettings<f64> {
+    let mut s = DefaultSettings::<f64>::default();
+    s.verbose = false;
+    s.max_threads = 1;
+    s.presolve_enable = false;
+    s.chordal_decomposition_enable = false;
+    s.max_iter = settings.max_iterations;
+    s.time_limit = settings.time_limit;
+    s.tol_gap_abs = settings.tolerance;
+    s.tol_gap_rel = settings.tolerance;
+    s.tol_feas = settings.tolerance;
+    s.tol_infeas_abs = settings.tolerance;
+    s.tol_infeas_rel = settings.tolerance;
+    s
+}
+
+fn csc(matrix: &SparseMatrix) -> CscMatrix<f64> {
+    CscMatrix::new(
+        matrix.rows(),
+        matrix.cols(),
+        matrix.pattern().indptr().to_vec(),
+        matrix.pattern().indices().to_vec(),
+        matrix.values().to_vec(),
+    )
+}
+
+fn supported(cone: &Cone) -> SupportedConeT<f64> {
+    match cone {
+        Cone::Zero(d) => SupportedConeT::ZeroConeT(*d),
+        Cone::Nonnegative(d) => SupportedConeT::NonnegativeConeT(*d),
+        Cone::SecondOrder(d) => SupportedConeT::SecondOrderConeT(*d),
+        Cone::PsdTriangle(k) => SupportedConeT::PSDTriangleConeT(*k),
+        Cone::Exponential => SupportedConeT::ExponentialConeT(),
+        Cone::Power(a) => SupportedConeT::PowerConeT(*a),
+        Cone::GeneralizedPower(a, d) => SupportedConeT::GenPowerConeT(a.clone(), *d),
+    }
+}
+
+fn interpret(program: &ConeProgram, found: DefaultSolution<f64>) -> Result<Solution> {
+    let status = match found.status {
+        SolverStatus::Solved => Status::Solved,
+        SolverStatus::AlmostSolved => Status::AlmostSolved,
+        SolverStatus::PrimalInfeasible | SolverStatus::AlmostPrimalInfeasible => {
+            return Err(Error::PrimalInfeasible {
+                value: dot(program.effective_b(), &found.z),
+                certificate: found.z,
+            });
+        }
+        SolverStatus::DualInfeasible | SolverStatus::AlmostDualInfeasible => {
+            return Err(Error::DualInfeasible {
+                value: dot(program.q(), &found.x),
+                certificate: found.x,
+            });
+        }
+        SolverStatus::MaxIterations => Status::MaxIterations,
+        SolverStatus::MaxTime | SolverStatus::CallbackTerminated => Status::MaxTime,
+        SolverStatus::NumericalError | SolverStatus::Unsolved => Status::NumericalError,
+        SolverStatus::InsufficientProgress => Status::InsufficientProgress,
+    };
+    let finite = [&found.x, &found.z, &found.s]
+        .iter()
+        .all(|v| norm_max(v).is_finite());
+    if !finite || !matches!(status, Status::Solved | Status::AlmostSolved) {
+        return Err(Error::NotSolved {
+            status: if finite { status } else { Status::NumericalError },
+            iterations: found.iterations,
+            primal_residual: found.r_prim,
+            dual_residual: found.r_dual,
+            last: Box::new(Iterate {
+                x: found.x,
+                z: found.z,
+                s: found.s,
+            }),
+        });
+    }
+    let mut solution = Solution::given(program, found.x, found.z, found.s)?;
+    solution.status = status;
+    solution.iterations = found.iterations;
+    for &i in program.unbounded() {
+        solution.z[i] = 0.0;
+        solution.s[i] = program.b()[i];
+    }
+    Ok(solution)
+}
+
+/// n = 0: s = b, and z = 0 if b lies in K; otherwise z = Pi(-b) certifies infeasibility, b'z = -|z|^2.
+fn without_variables(program: &ConeProgram) -> Result<Solution> {
+    let b = program.effective_b();
+    let v: Vec<f64> = b.iter().map(|x| -x).collect();
+    let z = Projection::new(program.cones(), &v)?.z().to_vec();
+    if norm_max(&z) > 1e-9 * (1.0 + norm_max(b)) {
+        return Err(Error::PrimalInfeasible {
+            value: dot(b, &z),
+            certificate: z,
+        });
+    }
+    Solution::given(
+        program,
+        Vec::new(),
+        vec![0.0; b.len()],
+        program.b().to_vec(),
+    )
+}

@@ -1,0 +1,121 @@
+//! Directions in the data and in the solution. Cotangents have the same shapes.
+
+use crate::error::Result;
+use crate::pattern::check_finite;
+use crate::program::{ConeProgram, check_length};
+use crate::solution::Solution;
+
+/// A direction (or a gradient) in the data.
+///
+/// Shapes: p: nnz of P's stored triangle, q: n, a: nnz of A, b: m; p and a in the caller's stored order. An entry of p
+/// off the diagonal stands for both mirrored copies.
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataTangent {
+    /// Values on P's stored triangle.
+    #[serde(rename = "P")]
+    pub p: Vec<f64>,
+    /// n values.
+    pub q: Vec<f64>,
+    /// Values on A's stored entries.
+    #[serde(rename = "A")]
+    pub a: Vec<f64>,
+    /// m values.
+    pub b: Vec<f64>,
+}
+
+/// A gradient with respect to the data.
+pub type DataCotangent = DataTangent;
+
+impl DataTangent {
+    /// Zero, shaped for a program.
+    pub fn zeros(program: &ConeProgram) -> Self {
+        Self {
+            p: vec![0.0; program.p().nnz()],
+            q: vec![0.0; program.n()],
+            a: vec![0.0; program.a().nnz()],
+            b: vec![0.0; program.m()],
+        }
+    }
+
+    /// The inner product over stored values.
+    pub fn dot(&self, other: &Self) -> f64 {
+        dot(&self.p, &other.p)
+            + dot(&self.q, &other.q)
+            + dot(&self.a, &other.a)
+            + dot(&self.b, &other.b)
+    }
+
+    pub(crate) fn check(&self, program: &ConeProgram) -> Result<()> {
+        check_length("tangent P", program.p().nnz(), self.p.len())?;
+        check_length("tangent q", program.n(), self.q.len())?;
+        check_length("tangent A", program.a().nnz(), self.a.len())?;
+        check_length("tangent b", program.m(), self.b.len())?;
+        check_finite("tangent P", &self.p)?;
+        check_finite("tangent q", &self.q)?;
+        check_finite("tangent A", &self.a)?;
+        check_finite("tangent b", &self.b)
+    }
+}
+
+/// A direction (or a cotangent) in the solution. Shapes: x: n; z, s: m.
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SolutionTangent {
+    /// n values.
+    pub x: Vec<f64>,
+    /// m values.
+    pub z: Vec<f64>,
+    /// m values.
+    pub s: Vec<f64>,
+}
+
+/// A gradient with respect to the solution, the seed of a VJP.
+pub type SolutionCotangent = SolutionTangent;
+
+impl SolutionTangent {
+    /// Zero, shaped for a program.
+    pub fn zeros(program: &ConeProgram) -> Self {
+        Self {
+            x: vec![0.0; program.n()],
+            z: vec![0.0; program.m()],
+            s: vec![0.0; program.m()],
+        }
+    }
+
+    /// The inner product.
+    pub fn dot(&self, other: &Self) -> f64 {
+        dot(&self.x, &other.x) + dot(&self.z, &other.z) + dot(&self.s, &other.s)
+    }
+
+    pub(crate) fn check(&self, program: &ConeProgram) -> Result<()> {
+        check_length("cotangent x", program.n(), self.x.len())?;
+        check_length("cotangent z", program.m(), self.z.len())?;
+        check_length("cotangent s", program.m(), self.s.len())?;
+        check_finite("cotangent x", &self.x)?;
+        check_finite("cotangent z", &self.z)?;
+        check_finite("cotangent s", &self.s)
+    }
+}
+
+impl From<&Solution> for SolutionTangent {
+    fn from(solution: &Solution) -> Self {
+        Self {
+            x: solution.x.clone(),
+            z: solution.z.clone(),
+            s: solution.s.clone(),
+        }
+    }
+}
+
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// The largest absolute entry; 0 for none.
+pub(crate) fn norm_max(a: &[f64]) -> f64 {
+    a.iter().fold(0.0_f64, |m, x| {
+        // A NaN must come through: f64::max would drop it.
+        if x.is_nan() || m.is_nan() { f64::NAN } else { x.abs().max(m) }
+    })
+}
