@@ -68,7 +68,9 @@ impl Cone {
                 }
                 let sum: f64 = a.iter().sum();
                 if (sum - 1.0).abs() > 1e-9 {
-                    return fail(format!("generalized power exponents sum to {sum}, not to 1"));
+                    return fail(format!(
+                        "generalized power exponents sum to {sum}, not to 1"
+                    ));
                 }
                 Ok(())
             }

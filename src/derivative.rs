@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::linsolve::{Evidence, Prepared, StopReason, Workspace};
 use crate::program::ConeProgram;
 use crate::projection::Projection;
-use crate::regularity::{Kink, Warning, classify};
 use crate::refine::refine;
+use crate::regularity::{Kink, Warning, classify};
 use crate::residual::{
     ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
 };
@@ -366,7 +366,11 @@ impl Derivative {
             *b = -z;
         }
         for_each_entry(program.p(), |k, i, j| {
-            out.p[k] = if i == j { 0.5 * x[i] * x[i] } else { x[i] * x[j] };
+            out.p[k] = if i == j {
+                0.5 * x[i] * x[i]
+            } else {
+                x[i] * x[j]
+            };
         });
         for_each_entry(program.a(), |k, i, j| out.a[k] = z[i] * x[j]);
         out

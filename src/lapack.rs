@@ -6,11 +6,11 @@
 //! BLAS, a Fortran or a C compiler. Another BLAS or LAPACK in the same program would define the
 //! symbols twice.
 //!
-//! The compiled Clarabel 0.11.1 also refers to `dgemv_`, `dsymv_`, `dgesv_` and the single precision
-//! twins of all eleven, but only from functions that a solver in `f64` does not reach. The linker
-//! discards those (`--gc-sections`, which rustc sets in every profile), so they are not defined
-//! here. This was tested with GNU ld and lld, in debug and release builds; it does not hold with
-//! `-C link-dead-code`.
+//! The compiled Clarabel 0.11.1 also refers to `dgemv_`, `dsymv_`, `dgesv_` and the single
+//! precision twins of all eleven, but only from functions that a solver in `f64` does not reach.
+//! The linker discards those (`--gc-sections`, which rustc sets in every profile), so they are not
+//! defined here. Tested with GNU ld and lld, in debug and release builds; a link that keeps dead
+//! code asks for all of them.
 //!
 //! # Contract
 //!
@@ -448,8 +448,8 @@ pub unsafe extern "C" fn dsyevr_(
             let w = std::slice::from_raw_parts_mut(w, n);
             (view_mut(a, n, n, lda), w)
         };
-        // LAPACK normalizes, too. faer 0.24.4 is wrong without from n = 129 on: the deflation of its
-        // divide and conquer compares quantities that scale differently.
+        // As LAPACK does. Without, faer 0.24.4 is silently wrong above n = 128: the deflation
+        // in its divide and conquer assumes a norm near 1.
         let factor = normalizer(a.rb(), part)?;
         scale(a.rb_mut(), part, factor);
         // faer reads the lower triangle.
@@ -609,7 +609,7 @@ unsafe fn gesvd(
         (view_mut(a, m, n, lda), s)
     };
     let part = BlockStructure::Rectangular;
-    // Keeps the squares of extreme entries from overflow and underflow.
+    // Keeps the squares of extreme entries from overflow and underflow, as LAPACK does.
     let factor = normalizer(a.rb(), part)?;
     scale(a.rb_mut(), part, factor);
     // Zeros, because faer does not write all of a full `U` if it starts with a QR decomposition.

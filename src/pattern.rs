@@ -134,7 +134,11 @@ fn check_compressed(
     if indptr[outer] != indices.len() {
         return fail(
             outer,
-            format!("indptr ends at {} with {} indices", indptr[outer], indices.len()),
+            format!(
+                "indptr ends at {} with {} indices",
+                indptr[outer],
+                indices.len()
+            ),
         );
     }
     if data.len() != indices.len() {

@@ -92,7 +92,11 @@ impl fmt::Display for Warning {
                 place(k)
             ),
             Warning::NearKink(k) => {
-                write!(f, "the point is close to a kink of the projection ({})", place(k))
+                write!(
+                    f,
+                    "the point is close to a kink of the projection ({})",
+                    place(k)
+                )
             }
             Warning::Singular { condition } => write!(
                 f,
@@ -117,7 +121,11 @@ pub(crate) fn classify(
     projection: &Projection,
     settings: &Settings,
 ) -> (Vec<Kink>, Vec<Warning>) {
-    let mut scale: Vec<f64> = program.effective_b().iter().map(|b| 1.0 + b.abs()).collect();
+    let mut scale: Vec<f64> = program
+        .effective_b()
+        .iter()
+        .map(|b| 1.0 + b.abs())
+        .collect();
     let size: Vec<f64> = solution.x.iter().map(|x| x.abs()).collect();
     program
         .effective_a()
@@ -135,7 +143,9 @@ pub(crate) fn classify(
                 .map(|i| (vec![i], v[i].abs(), settings.ambiguity * scale[i]))
                 .collect(),
             _ => {
-                let largest = scale[margin.rows.clone()].iter().fold(0.0_f64, |m, x| m.max(*x));
+                let largest = scale[margin.rows.clone()]
+                    .iter()
+                    .fold(0.0_f64, |m, x| m.max(*x));
                 vec![(
                     margin.rows.clone().collect(),
                     margin.margin,

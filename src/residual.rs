@@ -69,9 +69,7 @@ pub(crate) fn relative_residual(
         .multiply_transpose_add(1.0, z, &mut az);
     let mut ax = vec![0.0; program.m()];
     program.effective_a().multiply_add(1.0, x, &mut ax);
-    let top = norm_max(&px)
-        .max(norm_max(&az))
-        .max(norm_max(program.q()));
+    let top = norm_max(&px).max(norm_max(&az)).max(norm_max(program.q()));
     let bottom = norm_max(&ax)
         .max(norm_max(s))
         .max(norm_max(program.effective_b()));
@@ -121,8 +119,7 @@ pub fn embedding_residual(
         rest[i] = tau * program.effective_b()[i] - s[i];
     }
     program.effective_a().multiply_add(-1.0, x, rest);
-    rest[program.m()] =
-        -dot(program.q(), x) - dot(program.effective_b(), z) - dot(x, &px) / tau;
+    rest[program.m()] = -dot(program.q(), x) - dot(program.effective_b(), z) - dot(x, &px) / tau;
     Ok(out)
 }
 
@@ -291,11 +288,8 @@ impl ResidualJacobian {
             last_row[j] = -self.program.q()[j] - 2.0 * px[j];
         }
         let mut scratch = vec![0.0; self.projection.scratch_len()];
-        self.projection.apply_into(
-            self.program.effective_b(),
-            &mut last_row[n..],
-            &mut scratch,
-        );
+        self.projection
+            .apply_into(self.program.effective_b(), &mut last_row[n..], &mut scratch);
         for x in &mut last_row[n..] {
             *x = -*x;
         }

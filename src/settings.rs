@@ -164,7 +164,10 @@ impl Settings {
             ("solve.max_iterations", self.solve.max_iterations as usize),
             ("refine.max_steps", self.refine.max_steps),
             ("linear.max_refinement", self.linear.max_refinement),
-            ("linear.lsqr_max_iterations", self.linear.lsqr_max_iterations),
+            (
+                "linear.lsqr_max_iterations",
+                self.linear.lsqr_max_iterations,
+            ),
         ] {
             if value == 0 {
                 return Err(Error::Setting {

@@ -121,7 +121,11 @@ fn interpret(program: &ConeProgram, found: DefaultSolution<f64>) -> Result<Solut
         .all(|v| norm_max(v).is_finite());
     if !finite || !matches!(status, Status::Solved | Status::AlmostSolved) {
         return Err(Error::NotSolved {
-            status: if finite { status } else { Status::NumericalError },
+            status: if finite {
+                status
+            } else {
+                Status::NumericalError
+            },
             iterations: found.iterations,
             primal_residual: found.r_prim,
             dual_residual: found.r_dual,

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::pattern::check_finite;
 use crate::program::{ConeProgram, check_length};
+use crate::random::Random;
 use crate::solution::Solution;
 
 /// A direction (or a gradient) in the data.
@@ -35,6 +36,17 @@ impl DataTangent {
             q: vec![0.0; program.n()],
             a: vec![0.0; program.a().nnz()],
             b: vec![0.0; program.m()],
+        }
+    }
+
+    /// Uniform numbers in [-1, 1), the same for the same seed on every machine.
+    pub fn random(program: &ConeProgram, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        Self {
+            p: random.uniform_vec(program.p().nnz()),
+            q: random.uniform_vec(program.n()),
+            a: random.uniform_vec(program.a().nnz()),
+            b: random.uniform_vec(program.m()),
         }
     }
 
@@ -83,6 +95,16 @@ impl SolutionTangent {
         }
     }
 
+    /// Uniform numbers in [-1, 1), the same for the same seed on every machine.
+    pub fn random(program: &ConeProgram, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        Self {
+            x: random.uniform_vec(program.n()),
+            z: random.uniform_vec(program.m()),
+            s: random.uniform_vec(program.m()),
+        }
+    }
+
     /// The inner product.
     pub fn dot(&self, other: &Self) -> f64 {
         dot(&self.x, &other.x) + dot(&self.z, &other.z) + dot(&self.s, &other.s)
@@ -116,6 +138,10 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 pub(crate) fn norm_max(a: &[f64]) -> f64 {
     a.iter().fold(0.0_f64, |m, x| {
         // A NaN must come through: f64::max would drop it.
-        if x.is_nan() || m.is_nan() { f64::NAN } else { x.abs().max(m) }
+        if x.is_nan() || m.is_nan() {
+            f64::NAN
+        } else {
+            x.abs().max(m)
+        }
     })
 }

@@ -31,13 +31,8 @@ impl Ldl {
     /// Orders and allocates; `factor` must follow.
     pub(super) fn new(reduced: Reduced) -> Result<Self> {
         let len = reduced.len();
-        let pattern = SymbolicSparseColMatRef::new_checked(
-            len,
-            len,
-            &reduced.indptr,
-            None,
-            &reduced.indices,
-        );
+        let pattern =
+            SymbolicSparseColMatRef::new_checked(len, len, &reduced.indptr, None, &reduced.indices);
         let symbolic = factorize_symbolic_cholesky(
             pattern,
             faer::Side::Upper,
@@ -70,13 +65,7 @@ impl Ldl {
             values[reduced.indptr[j + 1] - 1] += regularization * f64::from(reduced.signs[j]);
         }
         let matrix = SparseColMatRef::new(
-            SymbolicSparseColMatRef::new_checked(
-                len,
-                len,
-                &reduced.indptr,
-                None,
-                &reduced.indices,
-            ),
+            SymbolicSparseColMatRef::new_checked(len, len, &reduced.indptr, None, &reduced.indices),
             values.as_slice(),
         );
         let mut memory = MemBuffer::try_new(

@@ -4,7 +4,9 @@ use crate::error::{Error, Result};
 use crate::pattern::SparseMatrix;
 use crate::residual::ResidualJacobian;
 use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
-use faer::sparse::linalg::lu::{LuRef, LuSymbolicParams, NumericLu, SymbolicLu, factorize_symbolic_lu};
+use faer::sparse::linalg::lu::{
+    LuRef, LuSymbolicParams, NumericLu, SymbolicLu, factorize_symbolic_lu,
+};
 use faer::sparse::{SparseColMatRef, SymbolicSparseColMatRef};
 use faer::{Conj, MatMut, Par};
 
@@ -52,9 +54,8 @@ impl Lu {
             ),
             values.as_slice(),
         );
-        let symbolic =
-            factorize_symbolic_lu(view.symbolic(), LuSymbolicParams::default())
-                .map_err(|_| BREAKDOWN)?;
+        let symbolic = factorize_symbolic_lu(view.symbolic(), LuSymbolicParams::default())
+            .map_err(|_| BREAKDOWN)?;
         let mut numeric = NumericLu::new();
         let mut memory = MemBuffer::try_new(
             symbolic.factorize_numeric_lu_scratch::<f64>(Par::Seq, Default::default()),
@@ -81,7 +82,9 @@ impl Lu {
     pub(super) fn scratch(&self) -> StackReq {
         self.symbolic
             .solve_in_place_scratch::<f64>(1, Par::Seq)
-            .or(self.symbolic.solve_transpose_in_place_scratch::<f64>(1, Par::Seq))
+            .or(self
+                .symbolic
+                .solve_transpose_in_place_scratch::<f64>(1, Par::Seq))
     }
 
     fn solve_scaled(&self, y: &mut [f64], transpose: bool, memory: &mut MemBuffer) {

@@ -8,7 +8,8 @@
 //! Parikh and Boyd, Proximal algorithms, 2014, section 6.3.4.
 
 use super::numeric::{
-    Probe, fractions, increasing_root, largest_feasible, max_abs, norm, power_of_two_scale,
+    APEX, Probe, dual_interior, fractions, increasing_root, largest_feasible, max_abs, norm,
+    polar_interior, power_of_two_scale,
 };
 use super::spectral::{Piece, Spectral};
 
@@ -16,7 +17,7 @@ use super::spectral::{Piece, Spectral};
 ///
 /// The piece is decided by exact comparisons, without tolerance. With p = -v: `PolarInterior` if p is in K, else
 /// `DualInterior` if v is in K*, else `Face` if p_x <= 0 and p_y <= 0, else `Curved`. A vector with a NaN or an
-/// infinity gives NaN and `Curved`.
+/// infinity gives NaN and `Curved`; a v below 1e-290 counts as zero.
 pub fn project(v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
     let scale = power_of_two_scale(v);
     if !scale.is_finite() {
@@ -24,11 +25,10 @@ pub fn project(v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
         s.fill(f64::NAN);
         return Piece::Curved;
     }
-    let p = if scale == 0.0 {
-        [0.0; 3]
-    } else {
-        [-v[0] / scale, -v[1] / scale, -v[2] / scale]
-    };
+    if scale < APEX {
+        return polar_interior(v, z, s);
+    }
+    let p = [-v[0] / scale, -v[1] / scale, -v[2] / scale];
     if in_primal(p) {
         return polar_interior(v, z, s);
     }
@@ -110,7 +110,7 @@ pub fn element(piece: Piece, v: &[f64], z: &[f64], s: &[f64], out: &mut Spectral
 ///
 /// Exact on the curved piece, `min(|s|, |z|, |max((p_x, p_y), 0)|)`, and on the face, `min |v_i|`. In the interiors of
 /// K* and -K a lower bound, the half-width of the largest cube around v in the cone: between 1/sqrt(3) of the distance
-/// and the distance.
+/// and the distance. Rounding errors are of the order of 1e-16 |v|.
 pub fn margin(piece: Piece, v: &[f64], z: &[f64], s: &[f64]) -> f64 {
     match piece {
         // The cone is convex and monotone in two coordinates: two corners of the cube decide.
@@ -127,20 +127,6 @@ pub fn margin(piece: Piece, v: &[f64], z: &[f64], s: &[f64]) -> f64 {
             norm(s).min(norm(z)).min(to_face)
         }
     }
-}
-
-fn polar_interior(v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
-    for (a, b) in s.iter_mut().zip(v) {
-        *a = -b;
-    }
-    z.fill(0.0);
-    Piece::PolarInterior
-}
-
-fn dual_interior(v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
-    z.copy_from_slice(v);
-    s.fill(0.0);
-    Piece::DualInterior
 }
 
 fn in_primal([x, y, z]: [f64; 3]) -> bool {

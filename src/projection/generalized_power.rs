@@ -5,9 +5,12 @@
 //!
 //! # References
 //! Hien, Differential properties of Euclidean projection onto power cone, Math. Methods Oper. Res. 82, 2015.
-//! Parikh and Boyd, Proximal algorithms, 2014, section 6.3 (Moreau's decomposition for cones).
+//! Parikh and Boyd, Proximal algorithms, 2014, section 2.5 (Moreau decomposition).
 
-use super::numeric::{fractions, largest_feasible, max_abs, norm, power_of_two_scale};
+use super::numeric::{
+    APEX, dual_interior, fractions, largest_feasible, max_abs, norm, polar_interior,
+    power_of_two_scale,
+};
 use super::power_curvature::{pair_curvature, plane_curvatures};
 use super::power_root::{split, split_length};
 use super::spectral::{Piece, Spectral};
@@ -18,11 +21,12 @@ const NEGLIGIBLE: f64 = 1e-100;
 /// `z = Pi_{K*}(v)` and `s = Pi_K(-v) = z - v`; all have d = `alphas.len()` + dim(w) values.
 ///
 /// The piece is decided without tolerance. With p = -v: `PolarInterior` if p is in K, else `DualInterior` if v is in
-/// K*, else `Face` if w = 0, else `Curved`: one equation in `theta = log(r/m)`, `r + m = |w|`,
+/// K*, else `Face` if w = 0 (below 1e-100 max |v_i|), else `Curved`: one equation in `theta = log(r/m)`, `r + m = |w|`,
 /// ```text
 /// sum_i alpha_i log(u_i / r) = 0,    u_i = (p_i + sqrt(p_i^2 + 4 alpha_i r m)) / 2
 /// ```
-/// If r or m underflows there, the result is its limit, a `Face`. A NaN or an infinity in v gives NaN and `Curved`.
+/// If r or m is below 1e-100 |w| there, the result is its limit, a `Face`. A NaN or an infinity in v gives NaN and
+/// `Curved`; a v below 1e-290 counts as zero.
 pub fn project(alphas: &[f64], v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
     let n = alphas.len();
     let scale = power_of_two_scale(v);
@@ -31,15 +35,11 @@ pub fn project(alphas: &[f64], v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece
         s.fill(f64::NAN);
         return Piece::Curved;
     }
-    let p: Vec<f64> = v[..n]
-        .iter()
-        .map(|x| if scale == 0.0 { 0.0 } else { -x / scale })
-        .collect();
-    let length = if scale == 0.0 {
-        0.0
-    } else {
-        norm(&v[n..]) / scale
-    };
+    if scale < APEX {
+        return polar_interior(v, z, s);
+    }
+    let p: Vec<f64> = v[..n].iter().map(|x| -x / scale).collect();
+    let length = norm(&v[n..]) / scale;
     if in_primal(alphas, p.iter().copied(), length) {
         return polar_interior(v, z, s);
     }
@@ -153,6 +153,7 @@ pub fn element(alphas: &[f64], piece: Piece, v: &[f64], z: &[f64], s: &[f64], ou
 /// These points are the boundaries of -K and K*, and w = 0 with some u_i = 0. Exact on the curved piece and on the
 /// edges, `min(|s|, |z|, min_i |(v_i, w)|)`. In the interiors of K* and -K a lower bound, the largest t for which all
 /// `(|u_i| - t, |w| + t)` stay in the cone: between 1/sqrt(n + 1) of the distance and the distance, n = `alphas.len()`.
+/// Rounding errors are of the order of 1e-16 |v|.
 pub fn margin(alphas: &[f64], piece: Piece, v: &[f64], z: &[f64], s: &[f64]) -> f64 {
     let (u, w) = v.split_at(alphas.len());
     let length = norm(w);
@@ -167,20 +168,6 @@ pub fn margin(alphas: &[f64], piece: Piece, v: &[f64], z: &[f64], s: &[f64]) -> 
             .iter()
             .fold(norm(s).min(norm(z)), |least, x| least.min(x.hypot(length))),
     }
-}
-
-fn polar_interior(v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
-    for (a, b) in s.iter_mut().zip(v) {
-        *a = -b;
-    }
-    z.fill(0.0);
-    Piece::PolarInterior
-}
-
-fn dual_interior(v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
-    z.copy_from_slice(v);
-    s.fill(0.0);
-    Piece::DualInterior
 }
 
 /// s and z on the coordinate axes of u, with w shared out between them as (lambda, 1 - lambda).
@@ -228,17 +215,19 @@ fn edge_curvature(alphas: &[f64], v: &[f64]) -> (f64, f64) {
     for (&alpha, &x) in alphas.iter().zip(v) {
         if x > 0.0 {
             zero_weight += alpha;
-            product *= (alpha / x).powf(alpha);
+            product *= alpha.powf(alpha) / x.powf(alpha);
         } else {
             product *= x.abs().powf(alpha);
         }
     }
-    if zero_weight > 0.5 {
-        (1.0, 0.0)
-    } else if zero_weight < 0.5 {
-        (0.0, 1.0)
-    } else {
+    // Sums of decimal exponents miss 1/2 by rounding.
+    let excess = zero_weight - 0.5;
+    if excess.abs() <= 8.0 * f64::EPSILON {
         fractions(1.0, product * product)
+    } else if excess > 0.0 {
+        (1.0, 0.0)
+    } else {
+        (0.0, 1.0)
     }
 }
 

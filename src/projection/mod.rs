@@ -15,6 +15,8 @@ mod power_root;
 mod psd;
 mod second_order;
 mod spectral;
+#[cfg(test)]
+mod tests;
 
 pub use psd::Psd;
 pub use second_order::SecondOrder;

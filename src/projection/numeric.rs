@@ -1,4 +1,6 @@
-//! Small numerical tools shared by the curved cones.
+//! Small tools shared by the curved cones.
+
+use super::spectral::Piece;
 
 /// A function's value and slope at a point, and the size of the rounding errors in the value.
 pub(super) struct Probe {
@@ -31,7 +33,7 @@ pub(super) fn increasing_root(
         let newton = x - value / slope;
         let inside = newton > lo && newton < hi;
         if value.abs() <= noise {
-            return if inside { newton } else { x };
+            return x;
         }
         let step = (newton - x).abs();
         let next = if inside && step <= 0.5 * previous_step {
@@ -126,19 +128,39 @@ pub(super) fn max_abs(x: &[f64]) -> f64 {
     )
 }
 
-/// A power of two within a factor 2 of max |x_i|: dividing by it is exact. Zero for x = 0; NaN or infinite as x is.
+/// A power of two within a factor 2 of max |x_i|, at least the least normal number: dividing by it is exact. NaN or
+/// infinite if an entry is.
 pub(super) fn power_of_two_scale(x: &[f64]) -> f64 {
     let largest = max_abs(x);
-    if largest == 0.0 || !largest.is_finite() {
+    if !largest.is_finite() {
         return largest;
     }
     f64::from_bits(largest.to_bits() & 0x7ff0_0000_0000_0000).max(f64::MIN_POSITIVE)
 }
 
+/// Below this, v counts as zero: the parts of it could not be represented.
+pub(super) const APEX: f64 = 1e-290;
+
+/// The result for -v in K: z = 0.
+pub(super) fn polar_interior(v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
+    for (a, b) in s.iter_mut().zip(v) {
+        *a = -b;
+    }
+    z.fill(0.0);
+    Piece::PolarInterior
+}
+
+/// The result for v in K*: s = 0.
+pub(super) fn dual_interior(v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
+    z.copy_from_slice(v);
+    s.fill(0.0);
+    Piece::DualInterior
+}
+
 /// Euclidean norm without overflow or underflow.
 pub(super) fn norm(x: &[f64]) -> f64 {
     let scale = power_of_two_scale(x);
-    if scale == 0.0 || !scale.is_finite() {
+    if !scale.is_finite() {
         return scale;
     }
     scale * x.iter().map(|e| (e / scale).powi(2)).sum::<f64>().sqrt()

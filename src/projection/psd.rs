@@ -64,13 +64,24 @@ pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Opti
     if k == 0 {
         return Some((Block::Vanishing(0), f64::INFINITY));
     }
+    // faer 0.24's divide and conquer (orders above 128) is silently inaccurate away from norm 1: scale by a power of two.
+    let largest = v.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+    let unit = if largest > 0.0 {
+        largest.log2().floor().exp2()
+    } else {
+        1.0
+    };
     let mut full = vec![0.0; k * k];
     smat(v, k, &mut full);
+    for x in &mut full {
+        *x /= unit;
+    }
     let eigen = view(&full, k, k)
         .self_adjoint_eigen(faer::Side::Lower)
         .ok()?;
     // faer sorts ascending; positive first is what every formula below wants.
-    let values: Vec<f64> = eigen.S().column_vector().iter().rev().copied().collect();
+    let scaled = eigen.S().column_vector();
+    let values: Vec<f64> = scaled.iter().rev().map(|l| l * unit).collect();
     let vectors = Mat::from_fn(k, k, |i, j| eigen.U()[(i, k - 1 - j)]);
     let margin = values.iter().fold(f64::INFINITY, |m, l| m.min(l.abs()));
     let positive = values.iter().take_while(|l| **l > 0.0).count();
@@ -88,7 +99,9 @@ pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Opti
     }
     let mut part = |from: usize, to: usize, sign: f64, out: &mut [f64]| {
         let q = vectors.as_ref().subcols(from, to - from);
-        let half = Mat::from_fn(k, to - from, |i, j| 0.5 * sign * values[from + j] * q[(i, j)]);
+        let half = Mat::from_fn(k, to - from, |i, j| {
+            0.5 * sign * values[from + j] * q[(i, j)]
+        });
         product(half.as_ref(), q.transpose(), &mut full);
         svec_sum(&full, k, out);
     };

@@ -1,0 +1,112 @@
+//! The command-line tool: solve, differentiate and check problems in Clarabel's JSON.
+
+mod output;
+mod run;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Solve cone programs and differentiate their solutions.
+///
+/// minimize 1/2 x'Px + q'x subject to Ax + s = b, s in K; problems in Clarabel's JSON.
+/// Exit code: 0 done, 1 not solved, 2 bad input, 3 derivative not trusted under --strict (or contradicted by check).
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Solve and refine.
+    Solve(One),
+    /// Gradient of <cotangent, (x, z, s)> in P, q, A and b.
+    Vjp {
+        #[command(flatten)]
+        one: One,
+        /// Cotangent as JSON {"x": [...], "z": [...], "s": [...]}, missing parts zero; without it, a random one.
+        #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+        cotangent: Option<PathBuf>,
+        /// Seed of the random cotangent.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
+    /// Derivative of (x, z, s) along a tangent of P, q, A and b.
+    Jvp {
+        #[command(flatten)]
+        one: One,
+        /// Tangent as JSON {"P": [...], "q": [...], "A": [...], "b": [...]} in stored order, missing parts zero; without
+        /// it, a random one.
+        #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+        tangent: Option<PathBuf>,
+        /// Seed of the random tangent.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
+    /// Compare the derivative with finite differences, for one problem or many.
+    Check {
+        /// Problems in Clarabel's JSON.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        choices: Choices,
+        /// Seed of the random directions.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Relative error up to which derivative and quotient agree.
+        #[arg(long, default_value_t = 1e-5)]
+        tolerance: f64,
+        /// One direction in all the data instead of one for each of P, q, A and b.
+        #[arg(long)]
+        one_direction: bool,
+    },
+    /// What is known about the solution: margins, kinks, condition.
+    Report(One),
+}
+
+#[derive(Args)]
+struct One {
+    /// A problem in Clarabel's JSON.
+    file: PathBuf,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+#[derive(Args)]
+struct Choices {
+    /// One JSON object on stdout instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Exit with 3 if the derivative is not trusted.
+    #[arg(long)]
+    strict: bool,
+    /// Method of the linear step.
+    #[arg(long, value_enum, default_value_t = Solver::Auto)]
+    linear_solver: Solver,
+    /// The solver's tolerance [default: the file's, or 1e-8].
+    #[arg(long, value_name = "TOLERANCE")]
+    solve_tolerance: Option<f64>,
+    /// Iteration limit [default: the file's, or 200].
+    #[arg(long)]
+    max_iterations: Option<u32>,
+    /// Time limit in seconds [default: the file's, or none].
+    #[arg(long, value_name = "SECONDS")]
+    time_limit: Option<f64>,
+    /// Differentiate at the solver's own point.
+    #[arg(long)]
+    no_refine: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Solver {
+    Auto,
+    Ldl,
+    Lu,
+    Lsqr,
+}
+
+fn main() -> ExitCode {
+    ExitCode::from(run::run(Arguments::parse().command))
+}
