@@ -81,7 +81,7 @@ impl Cone {
 
 /// k(k+1)/2 without overflow.
 pub(crate) fn triangular(k: usize) -> usize {
-    let (a, b) = if k % 2 == 0 {
+    let (a, b) = if k.is_multiple_of(2) {
         (k / 2, k.saturating_add(1))
     } else {
         (k, k / 2 + 1)

@@ -1,9 +1,88 @@
-//! conediff
+//! Differentiate any cone program.
+//!
+//! conediff solves
+//!
+//! ```text
+//! minimize 1/2 x'Px + q'x   subject to   Ax + s = b,  s in K        (dual: z in K*, Px + A'z + q = 0)
+//! ```
+//!
+//! for K a product of zero, nonnegative, second-order, PSD, exponential, power and generalized power cones, and
+//! gives the derivatives of x, z and s with respect to P, q, A and b, forward ([`Derivative::jvp`]) and reverse
+//! ([`Derivative::vjp`]). Every derivative says how right it is: its linear residual, a condition estimate, and
+//! whether the solution map is differentiable there at all ([`Checked`]).
+//!
+//! # Quick start
+//!
+//! ```
+//! use conediff::{Cone, ConeProgram, Derivative, Settings, SolutionTangent, solve};
+//!
+//! // minimize 1/2 |x|^2 - x1 - x2 subject to x1 + x2 <= 1
+//! let program = ConeProgram::from_csc(
+//!     (&[0, 1, 2], &[0, 1], &[1.0, 1.0]), vec![-1.0, -1.0],
+//!     (&[0, 1, 2], &[0, 0], &[1.0, 1.0]), vec![1.0],
+//!     vec![Cone::Nonnegative(1)],
+//! )?;
+//! let settings = Settings::default();
+//! let solution = solve(&program, &settings)?;
+//! let derivative = Derivative::new(&program, &solution, &settings)?;
+//!
+//! // The gradient of x1 in the data: d x1 / d b = 1/2.
+//! let mut seed = SolutionTangent::zeros(&program);
+//! seed.x[0] = 1.0;
+//! let gradient = derivative.vjp(&seed)?;
+//! assert!(gradient.trusted && gradient.evidence.residual < 1e-12);
+//! assert!((gradient.value.b[0] - 0.5).abs() < 1e-12);
+//! # Ok::<(), conediff::Error>(())
+//! ```
+//!
+//! # Conventions
+//!
+//! * Shapes: x: n; z, s, b: m; P: n x n, upper triangle stored; A: m x n. Rows follow the cones' order.
+//! * PSD rows are the upper triangle column by column, off-diagonals times sqrt 2 ([`svec`]).
+//! * Gradients come back on the stored patterns in the caller's order, explicit zeros included. An entry of P off the
+//!   diagonal stands for both mirrored copies; its gradient is with respect to that stored value.
+//! * A nonnegative row with b >= 1e20 or infinite is no constraint: z = 0, s = b, its gradients are zero.
+//! * The library is unit-free; tolerances are relative to data of order one.
+//!
+//! # How it works
+//!
+//! With v = z - s the optimality conditions are one equation F(x, v) = 0 built from the projection onto K*
+//! (mod `residual`). The solver's point is refined by semismooth Newton on F to rounding ([`refine()`]); an element J
+//! of F's conservative Jacobian then gives the derivative by one linear solve, LDL' of a reduced symmetric system
+//! refined against J itself ([`Prepared`]). When every element of the conservative Jacobian is invertible this is the
+//! derivative in the sense of nonsmooth implicit differentiation; at a kink or a singular point the result says so.
+//!
+//! # Crate layout, in the order data flows
+//!
+//! | file | subject |
+//! |---|---|
+//! | `error` | everything that can go wrong |
+//! | `cone`, `svec`, `pattern` | cones and their rows; the scaled triangle; validated sparse structure |
+//! | `program`, `builder`, `json` | the problem; building it block by block; Clarabel's JSON |
+//! | `settings`, `solution`, `tangent` | choices; results; directions in data and solution |
+//! | `solve`, `lapack` | the only call of Clarabel; the BLAS and LAPACK symbols its PSD cone needs |
+//! | `projection/` | projection onto K*, element of its Jacobian, margin; one file for each cone |
+//! | `residual` | F, its Jacobian, its derivative in the data |
+//! | `linsolve/` | J u = r and J'w = g: LDL', LU, LSQR, refinement, evidence |
+//! | `refine`, `regularity`, `derivative` | Newton refinement; kinks and warnings; JVP, VJP, Jacobian |
+//! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
+//! | `bin/conediff` | the command-line tool (feature `cli`) |
+//!
+//! Imports run down this list, never up.
+//!
+//! # References
+//!
+//! Bolte, Le, Pauwels, Silveti-Falls, Nonsmooth implicit differentiation for machine learning and optimization, 2021.
+//! Busseti, Moursi, Boyd, Solution refinement at regular points of conic problems, 2019. Agrawal, Barratt, Boyd, Busseti,
+//! Moursi, Differentiating through a cone program, 2019. Healey, Nobel, Boyd, Differentiating through a quadratic cone
+//! program, 2025. Goulart, Chen, Clarabel, 2024.
+
 mod cone;
 mod derivative;
 mod error;
 mod gradcheck;
 mod json;
+#[cfg(not(feature = "system-lapack"))]
 mod lapack;
 mod linsolve;
 mod pattern;
@@ -20,17 +99,24 @@ pub mod svec;
 mod tangent;
 
 pub use cone::{Cone, row_ranges};
-pub use derivative::*;
+pub use derivative::{
+    Checked, DataCoordinate, DenseMatrix, Derivative, DerivativeWorkspace, SolutionCoordinate,
+};
 pub use error::{Error, Iterate, Result, Status};
-pub use gradcheck::*;
-pub use linsolve::*;
+pub use gradcheck::{
+    BlockCheck, FunctionCheck, GradcheckReport, GradcheckSettings, Verdict, gradcheck,
+    gradcheck_at, gradcheck_function,
+};
+pub use linsolve::{
+    Evidence, LsqrReport, LsqrSettings, LsqrStop, Method, Prepared, StopReason, Workspace, lsqr,
+};
 pub use pattern::{Pattern, SparseMatrix};
 pub use program::{ConeProgram, Csc, NO_BOUND};
 pub use projection::{Block, Margin, Piece, Projection, Psd, SecondOrder, Spectral};
 pub use refine::{refine, solve};
-pub use regularity::*;
-pub use residual::*;
-pub use settings::*;
+pub use regularity::{Kink, Warning};
+pub use residual::{ResidualJacobian, Wanted, embedding_residual, residual};
+pub use settings::{LinearSettings, LinearSolver, RefineSettings, Settings, SolveSettings};
 pub use solution::{Refinement, Solution};
 pub use solve::interior_point;
-pub use tangent::*;
+pub use tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent};

@@ -343,8 +343,8 @@ impl SparseMatrix {
 
     /// y += alpha M x with the given values on this pattern.
     pub(crate) fn multiply_add(&self, alpha: f64, x: &[f64], y: &mut [f64]) {
-        for j in 0..self.cols() {
-            let xj = alpha * x[j];
+        for (j, xj) in x.iter().enumerate() {
+            let xj = alpha * xj;
             if xj != 0.0 {
                 let (rows, values) = self.column(j);
                 for (&i, &v) in rows.iter().zip(values) {

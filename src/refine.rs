@@ -105,7 +105,8 @@ pub fn refine(program: &ConeProgram, solution: &Solution, settings: &Settings) -
     let mut best: Option<Point> = None;
     let mut best_relative = before;
     let (mut steps, mut last_step, mut best_step) = (0, 0.0, 0.0);
-    while steps < settings.refine.max_steps && !(best_relative <= ROUNDING) {
+    while steps < settings.refine.max_steps && (best_relative.is_nan() || best_relative > ROUNDING)
+    {
         let jacobian = ResidualJacobian::from_parts(program.clone(), point.projection.clone());
         let Some(step) = newton_step(&jacobian, &point.residual, settings) else {
             break;

@@ -162,7 +162,7 @@ pub(crate) fn classify(
                     least = least.min(*distance);
                 }
             }
-            (!rows.is_empty()).then(|| Kink {
+            (!rows.is_empty()).then_some(Kink {
                 cone: margin.cone,
                 kind: margin.kind,
                 rows,

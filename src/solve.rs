@@ -58,19 +58,20 @@ pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result
 }
 
 fn clarabel_settings(settings: &SolveSettings) -> DefaultSettings<f64> {
-    let mut s = DefaultSettings::<f64>::default();
-    s.verbose = false;
-    s.max_threads = 1;
-    s.presolve_enable = false;
-    s.chordal_decomposition_enable = false;
-    s.max_iter = settings.max_iterations;
-    s.time_limit = settings.time_limit;
-    s.tol_gap_abs = settings.tolerance;
-    s.tol_gap_rel = settings.tolerance;
-    s.tol_feas = settings.tolerance;
-    s.tol_infeas_abs = settings.tolerance;
-    s.tol_infeas_rel = settings.tolerance;
-    s
+    DefaultSettings {
+        verbose: false,
+        max_threads: 1,
+        presolve_enable: false,
+        chordal_decomposition_enable: false,
+        max_iter: settings.max_iterations,
+        time_limit: settings.time_limit,
+        tol_gap_abs: settings.tolerance,
+        tol_gap_rel: settings.tolerance,
+        tol_feas: settings.tolerance,
+        tol_infeas_abs: settings.tolerance,
+        tol_infeas_rel: settings.tolerance,
+        ..DefaultSettings::default()
+    }
 }
 
 fn csc(matrix: &SparseMatrix) -> CscMatrix<f64> {

@@ -186,8 +186,7 @@ impl Ldl {
             self.reduced.multiply(r, product);
             self.solve_in_place(product, memory);
             let change = norm_max(product);
-            // The negation also stops at NaN.
-            if !(change < 0.9 * previous) {
+            if change.is_nan() || change >= 0.9 * previous {
                 return step;
             }
             for (y, c) in y.iter_mut().zip(product.iter()) {

@@ -165,17 +165,17 @@ fn scaled(matrix: &SparseMatrix) -> (Vec<f64>, Vec<f64>, Vec<f64>, f64) {
     let mut column = vec![1.0; dim];
     let mut values = matrix.values().to_vec();
     let mut norm = 0.0_f64;
-    for j in 0..dim {
+    for (j, scale) in column.iter_mut().enumerate() {
         let range = matrix.pattern().indptr()[j]..matrix.pattern().indptr()[j + 1];
         let rows = &matrix.pattern().indices()[range.clone()];
         let entries = &mut values[range];
         for (v, &i) in entries.iter_mut().zip(rows) {
             *v *= row[i];
         }
-        column[j] = invert(entries.iter().fold(0.0_f64, |m, v| m.max(v.abs())));
+        *scale = invert(entries.iter().fold(0.0_f64, |m, v| m.max(v.abs())));
         let mut sum = 0.0;
         for v in entries {
-            *v *= column[j];
+            *v *= *scale;
             sum += v.abs();
         }
         norm = norm.max(sum);

@@ -322,7 +322,7 @@ impl Prepared {
                 *o += c;
             }
             let residual = self.residual(jacobian, out, transpose, work);
-            if !(residual < previous) {
+            if residual.is_nan() || residual >= previous {
                 // The step did not help: take it back.
                 for (o, c) in out.iter_mut().zip(&work.correction) {
                     *o -= c;

@@ -62,10 +62,9 @@ impl Reduced {
                     }
                 }
                 Block::Orthant(active) => {
-                    let mut next = start;
-                    for (row, _) in rows.zip(active).filter(|x| *x.1) {
-                        direct[row] = next;
-                        next += 1;
+                    let rows = rows.zip(active).filter(|x| *x.1);
+                    for (k, (row, _)) in rows.enumerate() {
+                        direct[row] = start + k;
                     }
                 }
                 Block::Vanishing(_) => {}

@@ -1,1 +1,3 @@
 mod lapack;
+mod projection;
+mod support;

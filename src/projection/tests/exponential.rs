@@ -68,7 +68,7 @@ fn exponential_elements_equal_central_differences() {
 
 #[test]
 fn exponential_golden_values_are_met() {
-    let errors = golden_errors(&golden(include_str!("../data/exponential.csv")));
+    let errors = golden_errors(&golden(include_str!("../../../tests/data/exponential.csv")));
     println!("exponential: {errors:?}");
     assert!(errors.z <= 1e-14 && errors.s <= 1e-14, "{errors:?}");
     assert!(errors.d <= 1e-13, "{errors:?}");

@@ -74,7 +74,7 @@ fn power_elements_equal_central_differences() {
 
 #[test]
 fn power_golden_values_are_met() {
-    let errors = golden_errors(&golden(include_str!("../data/power.csv")));
+    let errors = golden_errors(&golden(include_str!("../../../tests/data/power.csv")));
     println!("power: {errors:?}");
     assert!(errors.z <= 1e-14 && errors.s <= 1e-14, "{errors:?}");
     assert!(errors.d <= 1e-13, "{errors:?}");
