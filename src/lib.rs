@@ -1,4 +1,5 @@
 //! conediff
+mod builder;
 mod cone;
 mod derivative;
 mod error;
@@ -17,6 +18,7 @@ mod solve;
 pub mod svec;
 mod tangent;
 
+pub use builder::{Affine, ProgramBuilder};
 pub use cone::{Cone, row_ranges};
 pub use derivative::*;
 pub use error::{Error, Iterate, Result, Status};
