@@ -77,9 +77,11 @@
 //! Moursi, Differentiating through a cone program, 2019. Healey, Nobel, Boyd, Differentiating through a quadratic cone
 //! program, 2025. Goulart, Chen, Clarabel, 2024.
 
+mod builder;
 mod cone;
 mod derivative;
 mod error;
+mod generate;
 mod gradcheck;
 mod json;
 #[cfg(not(feature = "system-lapack"))]
@@ -98,11 +100,13 @@ mod solve;
 pub mod svec;
 mod tangent;
 
+pub use builder::{Affine, ProgramBuilder};
 pub use cone::{Cone, row_ranges};
 pub use derivative::{
     Checked, DataCoordinate, DenseMatrix, Derivative, DerivativeWorkspace, SolutionCoordinate,
 };
 pub use error::{Error, Iterate, Result, Status};
+pub use generate::{Generated, Generator};
 pub use gradcheck::{
     BlockCheck, FunctionCheck, GradcheckReport, GradcheckSettings, Verdict, gradcheck,
     gradcheck_at, gradcheck_function,

@@ -1,3 +1,5 @@
+mod builder;
+mod generate;
 mod lapack;
 mod projection;
 mod support;

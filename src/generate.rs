@@ -1,0 +1,808 @@
+//! Random programs whose solution, margins and derivatives are known.
+//!
+//! The program is built around a chosen point: x and v are drawn first, then z = Pi(v), s = z - v, b = Ax + s and
+//! q = -(Px + A'z), so that F(x, v) = 0 by construction. Derivatives are known the same way: a direction of the solution is
+//! drawn first and the data are moved so as to cause it. No linear system is solved anywhere.
+
+use crate::cone::{self, Cone};
+use crate::error::{Error, Result};
+use crate::pattern::SparseMatrix;
+use crate::program::ConeProgram;
+use crate::projection::{Block, Projection};
+use crate::residual::for_each_entry;
+use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent, dot};
+use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2, TAU};
+
+/// Programs drawn before giving up on a regular one.
+const ATTEMPTS: usize = 50;
+
+/// Points drawn for one curved cone before the wanted piece is given up, and after that before giving up altogether.
+const DRAWS: usize = 100;
+
+/// An eigenvalue of D this close to 1 makes its direction a hard row.
+const HARD: f64 = 1e-6;
+
+/// Recipe for a random program around a chosen solution.
+///
+/// Some blocks of v lie in the interior of K*, some in its polar, most on the curved piece between. The eigenvalues of P run from
+/// 1 to 1/condition and the singular values of A from 1 to 1/sqrt(condition), both evenly in the logarithm: the residual map's
+/// Jacobian, whose inverse holds the square of A's, then has a condition number of that order. The program is regular: D has at most 3/4 n
+/// eigenvalues 1 (more only if there are more equality rows) and A'y is far from zero on their eigenspace; with P of lower
+/// rank, D A w is far from zero on P's null space. Everything follows from the seed.
+///
+/// Matrices are worked on as dense ones: O((m + n) max(m, n)) memory, O((m + n)^2) time for each attempt.
+///
+/// ```
+/// use conediff::{Cone, Derivative, Generator, Settings, solve};
+/// let cones = vec![Cone::Nonnegative(4), Cone::SecondOrder(4), Cone::Exponential];
+/// let generated = Generator::new(8, cones).with_seed(7).with_condition(100.0).generate()?;
+///
+/// let settings = Settings::default();
+/// let solution = solve(generated.program(), &settings)?;
+/// assert!((solution.x[0] - generated.x()[0]).abs() < 1e-9);
+///
+/// let (tangent, expected) = generated.known_jvp(1);
+/// let jvp = Derivative::new(generated.program(), &solution, &settings)?.jvp(&tangent)?;
+/// assert!((jvp.value.x[0] - expected.x[0]).abs() < 1e-9);
+/// # Ok::<(), conediff::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Generator {
+    n: usize,
+    cones: Vec<Cone>,
+    seed: u64,
+    condition: f64,
+    margin: f64,
+    density: f64,
+    rank: usize,
+}
+
+impl Generator {
+    /// A program in n variables with the given cones; seed 0, condition 10, margin 0.1, dense, P of full rank.
+    pub fn new(n: usize, cones: Vec<Cone>) -> Self {
+        Self {
+            n,
+            cones,
+            seed: 0,
+            condition: 10.0,
+            margin: 0.1,
+            density: 1.0,
+            rank: n,
+        }
+    }
+
+    /// With another seed.
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// With another condition number, at least 1: P's, and the square of A's.
+    pub fn with_condition(self, condition: f64) -> Self {
+        Self { condition, ..self }
+    }
+
+    /// With another least distance of each block to its nearest kink, positive. Distances are drawn from here to 1, or to ten times
+    /// the margin if that is more.
+    pub fn with_margin(self, margin: f64) -> Self {
+        Self { margin, ..self }
+    }
+
+    /// With another density of A and P, in (0, 1]: a little more than this share of the entries is nonzero. No row of A is empty.
+    pub fn with_density(self, density: f64) -> Self {
+        Self { density, ..self }
+    }
+
+    /// With P of another rank, at most n.
+    pub fn with_rank(self, rank: usize) -> Self {
+        Self { rank, ..self }
+    }
+
+    /// The program and its solution.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a number out of range, for more equality rows than variables, and where no regular program was found at
+    /// this density and rank; [`Error::Cone`]; [`Error::Factorization`] if an eigenvalue iteration fails.
+    pub fn generate(&self) -> Result<Generated> {
+        self.validate()?;
+        let mut random = Random(self.seed);
+        for _ in 0..ATTEMPTS {
+            let (v, hard) = self.point(&mut random)?;
+            let projection = Projection::new(&self.cones, &v)?;
+            let (p, null) = self.quadratic(&mut random);
+            let a = self.constraints(v.len(), &mut random);
+            if self.is_regular(&a, &hard, &null, &projection)? {
+                return self.assemble(p, &a, v, projection, &mut random);
+            }
+        }
+        let (name, value) = if self.rank < self.n {
+            ("rank", self.rank as f64)
+        } else {
+            ("density", self.density)
+        };
+        Err(Error::Setting {
+            name,
+            value,
+            allowed: "larger: no regular program was found",
+        })
+    }
+
+    fn validate(&self) -> Result<()> {
+        let rows = self.cones.iter().fold(0, |m, c| c.rows().saturating_add(m));
+        cone::validate(&self.cones, rows)?;
+        let equalities = self.cones.iter().filter(|c| matches!(c, Cone::Zero(_)));
+        let equalities: usize = equalities.map(Cone::rows).sum();
+        let (n, density, rank) = (self.n as f64, self.density, self.rank as f64);
+        for (is_right, name, value, allowed) in [
+            (self.n >= 1, "n", n, "at least 1"),
+            (
+                equalities <= self.n,
+                "n",
+                n,
+                "at least the number of equality rows",
+            ),
+            (
+                self.condition >= 1.0 && self.condition.is_finite(),
+                "condition",
+                self.condition,
+                "at least 1",
+            ),
+            (
+                self.margin > 0.0 && self.margin.is_finite(),
+                "margin",
+                self.margin,
+                "positive",
+            ),
+            (
+                density > 0.0 && density <= 1.0,
+                "density",
+                density,
+                "in (0, 1]",
+            ),
+            (self.rank <= self.n, "rank", rank, "at most n"),
+        ] {
+            if !is_right {
+                return Err(Error::Setting {
+                    name,
+                    value,
+                    allowed,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// v and, for each direction of D's eigenspace for 1, its first row and its values.
+    fn point(&self, random: &mut Random) -> Result<(Vec<f64>, Vec<Direction>)> {
+        let is_curved = |c: &&Cone| !matches!(c, Cone::Zero(_) | Cone::Nonnegative(_));
+        let is_zero = |c: &&Cone| matches!(c, Cone::Zero(_));
+        let equalities: usize = self.cones.iter().filter(is_zero).map(Cone::rows).sum();
+        let mut curved = self.cones.iter().filter(is_curved).count();
+        let mut room = (self.n - self.n / 4).saturating_sub(equalities);
+        let (mut v, mut hard) = (Vec::new(), Vec::new());
+        for cone in &self.cones {
+            if is_curved(&cone) {
+                curved -= 1;
+            }
+            // One hard row is kept for each curved block to come: most of them shall be on their curved piece.
+            let sample = self.block(cone, room.saturating_sub(curved), random)?;
+            if !matches!(cone, Cone::Zero(_)) {
+                room -= sample.hard.len();
+            }
+            let start = v.len();
+            v.extend(sample.v);
+            hard.extend(
+                sample
+                    .hard
+                    .into_iter()
+                    .map(|values| Direction { start, values }),
+            );
+        }
+        Ok((v, hard))
+    }
+
+    /// A distance to a kink.
+    fn distance(&self, random: &mut Random) -> f64 {
+        let most = (10.0 * self.margin).max(1.0);
+        self.margin * (most / self.margin).powf(random.uniform())
+    }
+
+    /// A point for one cone, with at most `room` hard rows.
+    fn block(&self, cone: &Cone, room: usize, random: &mut Random) -> Result<Sample> {
+        let rows = cone.rows();
+        let place = match random.uniform() {
+            u if u < 0.15 && rows <= room => Place::DualInterior,
+            u if u < 0.3 || room == 0 => Place::Polar,
+            _ => Place::Between,
+        };
+        Ok(match cone {
+            Cone::Zero(_) => Sample {
+                v: random.normals(rows),
+                hard: (0..rows).map(|i| unit(rows, i)).collect(),
+            },
+            Cone::Nonnegative(_) => self.signs(rows, room, random),
+            Cone::SecondOrder(_) | Cone::PsdTriangle(_) if rows <= 1 => {
+                self.signs(rows, room, random)
+            }
+            Cone::SecondOrder(_) => self.second_order(rows, place, random),
+            Cone::PsdTriangle(k) => self.psd(*k, place, room, random),
+            Cone::Exponential | Cone::Power(_) | Cone::GeneralizedPower(..) => {
+                self.curved(cone, place, room, random)?
+            }
+        })
+    }
+
+    /// Half-lines: a positive v is a hard row.
+    fn signs(&self, rows: usize, room: usize, random: &mut Random) -> Sample {
+        let mut sample = Sample::default();
+        for i in 0..rows {
+            let distance = self.distance(random);
+            if random.uniform() < 0.5 && sample.hard.len() < room {
+                sample.v.push(distance);
+                sample.hard.push(unit(rows, i));
+            } else {
+                sample.v.push(-distance);
+            }
+        }
+        sample
+    }
+
+    /// (t, u) at chosen distances from the two boundaries: |t - |u|| = sqrt 2 a, |t + |u|| = sqrt 2 b.
+    fn second_order(&self, rows: usize, place: Place, random: &mut Random) -> Sample {
+        let (a, b) = (self.distance(random), self.distance(random));
+        let (t, norm) = match place {
+            Place::DualInterior => (SQRT_2 * a + b, b),
+            Place::Polar => (-SQRT_2 * a - b, b),
+            Place::Between => ((b - a) * FRAC_1_SQRT_2, (b + a) * FRAC_1_SQRT_2),
+        };
+        let w = random.direction(rows - 1);
+        let along = |first: f64, scale: f64| -> Vec<f64> {
+            std::iter::once(first)
+                .chain(w.iter().map(|w| scale * w))
+                .collect()
+        };
+        Sample {
+            v: along(t, norm),
+            hard: match place {
+                Place::DualInterior => (0..rows).map(|i| unit(rows, i)).collect(),
+                Place::Polar => Vec::new(),
+                Place::Between => vec![along(FRAC_1_SQRT_2, FRAC_1_SQRT_2)],
+            },
+        }
+    }
+
+    /// Q diag(l) Q' with chosen eigenvalues; the hard directions are the products of positive eigenvectors.
+    fn psd(&self, k: usize, place: Place, room: usize, random: &mut Random) -> Sample {
+        let fits = (1..k).take_while(|&r| cone::triangular(r) <= room).count();
+        let positive = match place {
+            Place::DualInterior => k,
+            Place::Polar => 0,
+            Place::Between => 1 + random.below(fits.max(1)),
+        };
+        let mut q = identity(k);
+        for _ in 0..4 * k {
+            q.rotate_columns(random);
+        }
+        let rows = cone::triangular(k);
+        let mut v = vec![0.0; rows];
+        for l in 0..k {
+            let distance = self.distance(random);
+            let eigenvalue = if l < positive { distance } else { -distance };
+            let product = symmetric_product(q.column(l), q.column(l));
+            for (v, e) in v.iter_mut().zip(product) {
+                *v += eigenvalue * e;
+            }
+        }
+        let hard = (0..positive)
+            .flat_map(|j| (0..=j).map(move |i| (i, j)))
+            .map(|(i, j)| symmetric_product(q.column(i), q.column(j)))
+            .collect();
+        Sample { v, hard }
+    }
+
+    /// Exponential and power cones: points drawn until one is in the place wanted and well inside, then scaled to its distance.
+    fn curved(
+        &self,
+        cone: &Cone,
+        place: Place,
+        room: usize,
+        random: &mut Random,
+    ) -> Result<Sample> {
+        let mut best: Option<(f64, Sample)> = None;
+        for draw in 0..2 * DRAWS {
+            let mut v = random.normals(cone.rows());
+            if let (Cone::GeneralizedPower(alpha, _), true) = (cone, draw < DRAWS) {
+                // Both interiors want one sign of all of u: too rare to wait for.
+                let (u, w) = v.split_at_mut(alpha.len());
+                match place {
+                    Place::DualInterior => u.iter_mut().for_each(|u| *u = u.abs()),
+                    Place::Polar => u.iter_mut().for_each(|u| *u = -u.abs()),
+                    Place::Between => {}
+                }
+                if place != Place::Between {
+                    w.iter_mut().for_each(|w| *w *= 0.3);
+                }
+            }
+            let projection = Projection::new(std::slice::from_ref(cone), &v)?;
+            let (found, hard) = match projection.blocks().first() {
+                Some(Block::Identity(d)) => {
+                    let all = (0..*d).map(|i| unit(*d, i)).collect();
+                    (Place::DualInterior, all)
+                }
+                Some(Block::Spectral(d)) => {
+                    let is_hard = |k: &usize| d.colambda[*k] < HARD;
+                    let columns = (0..d.dim).filter(is_hard);
+                    let vector = |k: usize| d.vectors[k * d.dim..(k + 1) * d.dim].to_vec();
+                    (Place::Between, columns.map(vector).collect::<Vec<_>>())
+                }
+                _ => (Place::Polar, Vec::new()),
+            };
+            let margin = projection
+                .margins()
+                .iter()
+                .fold(f64::INFINITY, |m, x| m.min(x.margin));
+            let inside = margin / dot(&v, &v).sqrt();
+            let is_wanted = found == place || draw >= DRAWS;
+            if !is_wanted || hard.len() > room || best.as_ref().is_some_and(|b| b.0 >= inside) {
+                continue;
+            }
+            let scale = (self.distance(random) * (1.0 + 1e-9) / margin).max(1.0);
+            v.iter_mut().for_each(|v| *v *= scale);
+            best = Some((inside, Sample { v, hard }));
+            if inside > 0.05 {
+                break;
+            }
+        }
+        match best {
+            Some((inside, sample)) if inside > 0.0 => Ok(sample),
+            _ => Err(Error::Setting {
+                name: "n",
+                value: self.n as f64,
+                allowed: "larger: no point of a curved cone has few enough hard rows",
+            }),
+        }
+    }
+
+    /// P with its eigenvalues and a basis of its null space, by symmetric rotations.
+    fn quadratic(&self, random: &mut Random) -> (Dense, Dense) {
+        let n = self.n;
+        let order = random.permutation(n);
+        let (mut p, mut null) = (Dense::zeros(n, n), Dense::zeros(n, n - self.rank));
+        for (k, &j) in order.iter().enumerate() {
+            if k < self.rank {
+                p.set(j, j, spread(self.condition, k, self.rank));
+            } else {
+                null.set(j, k - self.rank, 1.0);
+            }
+        }
+        let most = 20 * n;
+        for step in 0..most {
+            let is_mixed = self.density < 1.0 || step >= 8 * n;
+            // Counting costs n rotations: not after each.
+            let is_counted = is_mixed && step % (1 + n / 8) == 0;
+            if n < 2 || (is_counted && p.density() >= self.density) {
+                break;
+            }
+            let pair = random.pair(n);
+            let turn = random.turn();
+            p.rotate(pair, turn);
+            p.rotate_rows(pair, turn);
+            null.rotate_rows(pair, turn);
+        }
+        (p, null)
+    }
+
+    /// A with its singular values, by rotations of rows and of columns.
+    fn constraints(&self, m: usize, random: &mut Random) -> Dense {
+        let n = self.n;
+        let mut a = Dense::zeros(m, n);
+        let (rows, columns) = (random.permutation(m), random.permutation(n));
+        let rank = m.min(n);
+        let condition = self.condition.sqrt();
+        for k in 0..rank {
+            a.set(rows[k], columns[k], spread(condition, k, rank));
+        }
+        // No row stays empty.
+        for k in rank..m {
+            a.rotate_rows((rows[k], rows[k % rank]), random.turn());
+        }
+        for step in 0..20 * (m + n) {
+            let is_mixed = self.density < 1.0 || step >= 8 * (m + n);
+            let is_counted = is_mixed && step % (1 + (m + n) / 16) == 0;
+            if is_counted && a.density() >= self.density {
+                break;
+            }
+            if m > 1 {
+                a.rotate_rows(random.pair(m), random.turn());
+            }
+            a.rotate_columns(random);
+        }
+        a
+    }
+
+    /// The two rank conditions of a regular solution, with a distance from failing.
+    fn is_regular(
+        &self,
+        a: &Dense,
+        hard: &[Direction],
+        null: &Dense,
+        projection: &Projection,
+    ) -> Result<bool> {
+        let least = 0.02 / self.condition.sqrt();
+        let rows = hard.iter().map(|d| a.transpose_times(d)).collect();
+        if !is_independent(rows, least) {
+            return Ok(false);
+        }
+        let mut columns = Vec::with_capacity(null.cols);
+        for j in 0..null.cols {
+            let mut image = vec![0.0; a.rows];
+            projection.apply(&a.times(null.column(j)), &mut image)?;
+            columns.push(image);
+        }
+        Ok(is_independent(columns, least))
+    }
+
+    fn assemble(
+        &self,
+        p: Dense,
+        a: &Dense,
+        v: Vec<f64>,
+        projection: Projection,
+        random: &mut Random,
+    ) -> Result<Generated> {
+        let p = p.to_sparse(true);
+        let a = a.to_sparse(false);
+        let x = random.normals(self.n);
+        let mut b = projection.s().to_vec();
+        a.multiply_add(1.0, &x, &mut b);
+        let mut q = vec![0.0; self.n];
+        p.multiply_symmetric_add(-1.0, &x, &mut q);
+        a.multiply_transpose_add(-1.0, projection.z(), &mut q);
+        Ok(Generated {
+            program: ConeProgram::from_matrices(p, q, a, b, self.cones.clone())?,
+            x,
+            v,
+            projection,
+        })
+    }
+}
+
+/// A program with its solution, made by a [`Generator`].
+#[derive(Debug, Clone)]
+pub struct Generated {
+    program: ConeProgram,
+    x: Vec<f64>,
+    v: Vec<f64>,
+    projection: Projection,
+}
+
+impl Generated {
+    /// The program.
+    pub fn program(&self) -> &ConeProgram {
+        &self.program
+    }
+    /// Its primal solution, n.
+    pub fn x(&self) -> &[f64] {
+        &self.x
+    }
+    /// Its dual solution, m.
+    pub fn z(&self) -> &[f64] {
+        self.projection.z()
+    }
+    /// Its slack, m.
+    pub fn s(&self) -> &[f64] {
+        self.projection.s()
+    }
+    /// z - s, m, as it was drawn.
+    pub fn v(&self) -> &[f64] {
+        &self.v
+    }
+    /// The projection of v, with its margins.
+    pub fn projection(&self) -> &Projection {
+        &self.projection
+    }
+
+    /// A random data tangent and the solution tangent it causes.
+    ///
+    /// dx, dv, dP and dA are drawn; then dz = D dv, ds = dz - dv, dq = -(P dx + A'dz + dP x + dA'z) and db = A dx + ds + dA x.
+    pub fn known_jvp(&self, seed: u64) -> (DataTangent, SolutionTangent) {
+        let mut random = Random(seed);
+        let (program, n, m) = (&self.program, self.x.len(), self.v.len());
+        let (dx, dv) = (random.normals(n), random.normals(m));
+        let mut data = DataTangent {
+            p: random.normals(program.p().nnz()),
+            q: vec![0.0; n],
+            a: random.normals(program.a().nnz()),
+            b: vec![0.0; m],
+        };
+        let (dz, complement) = self.split(&dv);
+        let ds: Vec<f64> = complement.iter().map(|s| -s).collect();
+        program.p().multiply_symmetric_add(-1.0, &dx, &mut data.q);
+        program.a().multiply_transpose_add(-1.0, &dz, &mut data.q);
+        for_each_entry(program.p(), |k, i, j| {
+            data.q[i] -= data.p[k] * self.x[j];
+            if i != j {
+                data.q[j] -= data.p[k] * self.x[i];
+            }
+        });
+        program.a().multiply_add(1.0, &dx, &mut data.b);
+        for_each_entry(program.a(), |k, i, j| {
+            data.q[j] -= data.a[k] * self.z()[i];
+            data.b[i] += data.a[k] * self.x[j];
+        });
+        for (b, s) in data.b.iter_mut().zip(&ds) {
+            *b += s;
+        }
+        let solution = SolutionTangent {
+            x: dx,
+            z: dz,
+            s: ds,
+        };
+        (data, solution)
+    }
+
+    /// A random solution cotangent and its gradient in the data.
+    ///
+    /// w = (w1, w2) and u are drawn; then gx = -(P w1 - A'w2), gz = -A w1 + (I - D) u and gs = w2 + D u satisfy
+    /// J'w = -(gx; D gz - (I - D) gs), so that the gradient is dq = w1, db = w2, dA_ij = z_i w1_j - w2_i x_j,
+    /// dP_ij = w1_i x_j + w1_j x_i (i < j), w1_i x_i (i = j).
+    pub fn known_vjp(&self, seed: u64) -> (SolutionCotangent, DataCotangent) {
+        let mut random = Random(seed);
+        let (program, x, z) = (&self.program, &self.x, self.z());
+        let (w1, w2) = (random.normals(x.len()), random.normals(z.len()));
+        let (du, complement) = self.split(&random.normals(z.len()));
+        let mut gx = vec![0.0; x.len()];
+        program.p().multiply_symmetric_add(-1.0, &w1, &mut gx);
+        program.a().multiply_transpose_add(1.0, &w2, &mut gx);
+        let mut gz = complement;
+        program.a().multiply_add(-1.0, &w1, &mut gz);
+        let gs = w2.iter().zip(&du).map(|(w, d)| w + d).collect();
+
+        let mut data = DataTangent::zeros(program);
+        for_each_entry(program.p(), |k, i, j| {
+            data.p[k] = if i == j {
+                w1[i] * x[i]
+            } else {
+                w1[i] * x[j] + w1[j] * x[i]
+            };
+        });
+        for_each_entry(program.a(), |k, i, j| {
+            data.a[k] = z[i] * w1[j] - w2[i] * x[j];
+        });
+        data.q = w1;
+        data.b = w2;
+        let cotangent = SolutionTangent {
+            x: gx,
+            z: gz,
+            s: gs,
+        };
+        (cotangent, data)
+    }
+
+    /// D u and (I - D) u.
+    fn split(&self, u: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let (mut inside, mut outside) = (vec![0.0; u.len()], vec![0.0; u.len()]);
+        let mut scratch = vec![0.0; self.projection.scratch_len()];
+        self.projection.apply_into(u, &mut inside, &mut scratch);
+        self.projection
+            .apply_complement_into(u, &mut outside, &mut scratch);
+        (inside, outside)
+    }
+}
+
+/// Where a block's v lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    DualInterior,
+    Polar,
+    Between,
+}
+
+/// v on one cone's rows and a basis of D's eigenspace for 1 there.
+#[derive(Debug, Default)]
+struct Sample {
+    v: Vec<f64>,
+    hard: Vec<Vec<f64>>,
+}
+
+/// A vector over all rows that is zero outside one block.
+struct Direction {
+    start: usize,
+    values: Vec<f64>,
+}
+
+/// The k-th of `count` numbers from 1 to 1/condition.
+fn spread(condition: f64, k: usize, count: usize) -> f64 {
+    condition.powf(-(k as f64) / (count.max(2) - 1) as f64)
+}
+
+fn unit(len: usize, i: usize) -> Vec<f64> {
+    let mut e = vec![0.0; len];
+    e[i] = 1.0;
+    e
+}
+
+/// svec of (a b' + b a')/2, or of a a'; of unit length for orthonormal a and b but for a factor that does not matter here.
+fn symmetric_product(a: &[f64], b: &[f64]) -> Vec<f64> {
+    let mut out = Vec::with_capacity(cone::triangular(a.len()));
+    for j in 0..a.len() {
+        out.extend((0..j).map(|i| FRAC_1_SQRT_2 * (a[i] * b[j] + a[j] * b[i])));
+        out.push(a[j] * b[j]);
+    }
+    out
+}
+
+/// True if Gram-Schmidt leaves of every vector at least `least`.
+fn is_independent(vectors: Vec<Vec<f64>>, least: f64) -> bool {
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(vectors.len());
+    for mut vector in vectors {
+        // Twice is enough: once leaves rounding errors of the size of the vector removed.
+        for b in basis.iter().chain(&basis) {
+            let part = dot(b, &vector);
+            vector.iter_mut().zip(b).for_each(|(v, b)| *v -= part * b);
+        }
+        let norm = dot(&vector, &vector).sqrt();
+        if norm < least {
+            return false;
+        }
+        vector.iter_mut().for_each(|v| *v /= norm);
+        basis.push(vector);
+    }
+    true
+}
+
+/// A dense matrix under rotations, column-major.
+#[derive(Debug, Clone)]
+struct Dense {
+    rows: usize,
+    cols: usize,
+    data: Vec<f64>,
+}
+
+fn identity(n: usize) -> Dense {
+    let mut matrix = Dense::zeros(n, n);
+    (0..n).for_each(|i| matrix.set(i, i, 1.0));
+    matrix
+}
+
+impl Dense {
+    fn zeros(rows: usize, cols: usize) -> Self {
+        Self {
+            rows,
+            cols,
+            data: vec![0.0; rows * cols],
+        }
+    }
+
+    fn set(&mut self, i: usize, j: usize, value: f64) {
+        self.data[j * self.rows + i] = value;
+    }
+
+    fn column(&self, j: usize) -> &[f64] {
+        &self.data[j * self.rows..(j + 1) * self.rows]
+    }
+
+    /// Rotates two entries into each other. Zeros stay zeros, exactly.
+    fn mix(&mut self, a: usize, b: usize, (c, s): (f64, f64)) {
+        let (x, y) = (self.data[a], self.data[b]);
+        self.data[a] = c * x - s * y;
+        self.data[b] = s * x + c * y;
+    }
+
+    fn rotate_rows(&mut self, (a, b): (usize, usize), turn: (f64, f64)) {
+        for j in 0..self.cols {
+            self.mix(j * self.rows + a, j * self.rows + b, turn);
+        }
+    }
+
+    fn rotate(&mut self, (a, b): (usize, usize), turn: (f64, f64)) {
+        for i in 0..self.rows {
+            self.mix(a * self.rows + i, b * self.rows + i, turn);
+        }
+    }
+
+    fn rotate_columns(&mut self, random: &mut Random) {
+        if self.cols > 1 {
+            self.rotate(random.pair(self.cols), random.turn());
+        }
+    }
+
+    fn density(&self) -> f64 {
+        let nonzeros = self.data.iter().filter(|x| **x != 0.0).count();
+        nonzeros as f64 / self.data.len().max(1) as f64
+    }
+
+    fn times(&self, x: &[f64]) -> Vec<f64> {
+        let mut out = vec![0.0; self.rows];
+        for (j, x) in x.iter().enumerate() {
+            for (out, a) in out.iter_mut().zip(self.column(j)) {
+                *out += a * x;
+            }
+        }
+        out
+    }
+
+    fn transpose_times(&self, direction: &Direction) -> Vec<f64> {
+        let rows = direction.start..direction.start + direction.values.len();
+        let entry = |j: usize| dot(&self.column(j)[rows.clone()], &direction.values);
+        (0..self.cols).map(entry).collect()
+    }
+
+    /// The nonzeros, or those of the upper triangle.
+    fn to_sparse(&self, upper: bool) -> SparseMatrix {
+        let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+        for j in 0..self.cols {
+            for (i, &value) in self.column(j).iter().enumerate() {
+                if value != 0.0 && (i <= j || !upper) {
+                    indices.push(i);
+                    values.push(value);
+                }
+            }
+            indptr.push(indices.len());
+        }
+        SparseMatrix::from_parts(self.rows, self.cols, indptr, indices, values)
+    }
+}
+
+/// SplitMix64: small, and the same on every machine.
+///
+/// # References
+/// Steele, Lea, Flood, Fast splittable pseudorandom number generators, 2014.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// In [0, 1).
+    fn uniform(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Below `count`, which is positive.
+    fn below(&mut self, count: usize) -> usize {
+        (self.next() % count as u64) as usize
+    }
+
+    /// Standard normal, by Box and Muller.
+    fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        radius * (TAU * self.uniform()).cos()
+    }
+
+    fn normals(&mut self, len: usize) -> Vec<f64> {
+        (0..len).map(|_| self.normal()).collect()
+    }
+
+    /// A unit vector.
+    fn direction(&mut self, len: usize) -> Vec<f64> {
+        let mut w = self.normals(len);
+        let norm = dot(&w, &w).sqrt();
+        w.iter_mut().for_each(|w| *w /= norm);
+        w
+    }
+
+    /// Two different indices below `count`, which is at least 2.
+    fn pair(&mut self, count: usize) -> (usize, usize) {
+        let a = self.below(count);
+        (a, (a + 1 + self.below(count - 1)) % count)
+    }
+
+    /// Cosine and sine of an angle.
+    fn turn(&mut self) -> (f64, f64) {
+        let (sin, cos) = (TAU * self.uniform()).sin_cos();
+        (cos, sin)
+    }
+
+    fn permutation(&mut self, len: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..len).collect();
+        for k in (1..len).rev() {
+            order.swap(k, self.below(k + 1));
+        }
+        order
+    }
+}
