@@ -243,9 +243,9 @@ pub fn gradcheck_at(
         blocks.push(comparison);
     }
     let cotangent = SolutionTangent {
-        x: random.uniform_vec(program.n()),
-        z: random.uniform_vec(program.m()),
-        s: random.uniform_vec(program.m()),
+        x: random.symmetric(program.n()),
+        z: random.symmetric(program.m()),
+        s: random.symmetric(program.m()),
     };
     let forward = derivative.jvp(&whole)?;
     let reverse = derivative.vjp(&cotangent)?;
@@ -316,7 +316,11 @@ pub fn gradcheck_function(
     let (mut error, mut spread) = (0.0_f64, 0.0_f64);
     let mut verdict = Verdict::Agrees;
     for _ in 0..directions {
-        let direction: Vec<f64> = scale.iter().map(|s| s * random.uniform()).collect();
+        let direction: Vec<f64> = scale
+            .iter()
+            .zip(random.symmetric(at.len()))
+            .map(|(s, r)| s * r)
+            .collect();
         let expected = dot(gradient, &direction);
         let terms = dot_abs(gradient, &direction).max(f64::MIN_POSITIVE);
         let mut best: Option<(f64, f64)> = None;
@@ -508,7 +512,7 @@ fn natural_direction(
     random: &mut Random,
 ) -> DataTangent {
     let mut direction = DataTangent::zeros(program);
-    let e = random.uniform_vec(program.n());
+    let e = random.symmetric(program.n());
     let mut q: Vec<f64> = program.q().iter().map(|x| x.abs()).collect();
     let mut b: Vec<f64> = program.effective_b().iter().map(|x| x.abs()).collect();
     let p = program.p().stored_values();
@@ -530,8 +534,9 @@ fn natural_direction(
         (&mut direction.a, natural_scale(&a)),
         (&mut direction.b, natural_scale(&b)),
     ] {
-        for (x, scale) in out.iter_mut().zip(sizes) {
-            *x = scale * random.uniform();
+        let signs = random.symmetric(sizes.len());
+        for ((x, scale), sign) in out.iter_mut().zip(sizes).zip(signs) {
+            *x = scale * sign;
         }
     }
     for &i in program.unbounded() {

@@ -43,10 +43,10 @@ impl DataTangent {
     pub fn random(program: &ConeProgram, seed: u64) -> Self {
         let mut random = Random::new(seed);
         Self {
-            p: random.uniform_vec(program.p().nnz()),
-            q: random.uniform_vec(program.n()),
-            a: random.uniform_vec(program.a().nnz()),
-            b: random.uniform_vec(program.m()),
+            p: random.symmetric(program.p().nnz()),
+            q: random.symmetric(program.n()),
+            a: random.symmetric(program.a().nnz()),
+            b: random.symmetric(program.m()),
         }
     }
 
@@ -99,9 +99,9 @@ impl SolutionTangent {
     pub fn random(program: &ConeProgram, seed: u64) -> Self {
         let mut random = Random::new(seed);
         Self {
-            x: random.uniform_vec(program.n()),
-            z: random.uniform_vec(program.m()),
-            s: random.uniform_vec(program.m()),
+            x: random.symmetric(program.n()),
+            z: random.symmetric(program.m()),
+            s: random.symmetric(program.m()),
         }
     }
 

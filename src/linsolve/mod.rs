@@ -16,6 +16,7 @@ pub use lsqr::{LsqrReport, LsqrSettings, LsqrStop, lsqr};
 
 use crate::error::{Error, Result};
 use crate::pattern::SparseMatrix;
+use crate::random::Random;
 use crate::residual::ResidualJacobian;
 use crate::settings::{LinearSettings, LinearSolver};
 use crate::tangent::norm_max;
@@ -126,17 +127,9 @@ impl std::fmt::Debug for Workspace {
     }
 }
 
-/// A fixed vector without structure, for condition estimates: entries in [-1, 1] from a multiplicative sequence.
+/// A fixed vector without structure, for condition estimates.
 fn probe_vector(len: usize) -> Vec<f64> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    (0..len)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-        })
-        .collect()
+    Random::new(1).symmetric(len)
 }
 
 impl Prepared {

@@ -1,4 +1,5 @@
 mod builder;
+mod derivative;
 mod generate;
 mod lapack;
 mod projection;

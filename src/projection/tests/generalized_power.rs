@@ -86,7 +86,9 @@ fn generalized_power_elements_equal_central_differences() {
 
 #[test]
 fn generalized_power_golden_values_are_met() {
-    let errors = golden_errors(&golden(include_str!("../../../tests/data/generalized_power.csv")));
+    let errors = golden_errors(&golden(include_str!(
+        "../../../tests/data/generalized_power.csv"
+    )));
     println!("generalized_power: {errors:?}");
     assert!(errors.z <= 1e-14 && errors.s <= 1e-14, "{errors:?}");
     assert!(errors.d <= 1e-13, "{errors:?}");

@@ -4,14 +4,17 @@
 //! q = -(Px + A'z), so that F(x, v) = 0 by construction. Derivatives are known the same way: a direction of the solution is
 //! drawn first and the data are moved so as to cause it. No linear system is solved anywhere.
 
+mod dense;
+
 use crate::cone::{self, Cone};
 use crate::error::{Error, Result};
-use crate::pattern::SparseMatrix;
 use crate::program::ConeProgram;
 use crate::projection::{Block, Projection};
+use crate::random::Random;
 use crate::residual::for_each_entry;
 use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent, dot};
-use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2, TAU};
+use dense::{Dense, identity};
+use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 /// Programs drawn before giving up on a regular one.
 const ATTEMPTS: usize = 50;
@@ -104,7 +107,7 @@ impl Generator {
     /// this density and rank; [`Error::Cone`]; [`Error::Factorization`] if an eigenvalue iteration fails.
     pub fn generate(&self) -> Result<Generated> {
         self.validate()?;
-        let mut random = Random(self.seed);
+        let mut random = Random::new(self.seed);
         for _ in 0..ATTEMPTS {
             let (v, hard) = self.point(&mut random)?;
             let projection = Projection::new(&self.cones, &v)?;
@@ -505,7 +508,7 @@ impl Generated {
     ///
     /// dx, dv, dP and dA are drawn; then dz = D dv, ds = dz - dv, dq = -(P dx + A'dz + dP x + dA'z) and db = A dx + ds + dA x.
     pub fn known_jvp(&self, seed: u64) -> (DataTangent, SolutionTangent) {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let (program, n, m) = (&self.program, self.x.len(), self.v.len());
         let (dx, dv) = (random.normals(n), random.normals(m));
         let mut data = DataTangent {
@@ -546,7 +549,7 @@ impl Generated {
     /// J'w = -(gx; D gz - (I - D) gs), so that the gradient is dq = w1, db = w2, dA_ij = z_i w1_j - w2_i x_j,
     /// dP_ij = w1_i x_j + w1_j x_i (i < j), w1_i x_i (i = j).
     pub fn known_vjp(&self, seed: u64) -> (SolutionCotangent, DataCotangent) {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let (program, x, z) = (&self.program, &self.x, self.z());
         let (w1, w2) = (random.normals(x.len()), random.normals(z.len()));
         let (du, complement) = self.split(&random.normals(z.len()));
@@ -648,161 +651,4 @@ fn is_independent(vectors: Vec<Vec<f64>>, least: f64) -> bool {
         basis.push(vector);
     }
     true
-}
-
-/// A dense matrix under rotations, column-major.
-#[derive(Debug, Clone)]
-struct Dense {
-    rows: usize,
-    cols: usize,
-    data: Vec<f64>,
-}
-
-fn identity(n: usize) -> Dense {
-    let mut matrix = Dense::zeros(n, n);
-    (0..n).for_each(|i| matrix.set(i, i, 1.0));
-    matrix
-}
-
-impl Dense {
-    fn zeros(rows: usize, cols: usize) -> Self {
-        Self {
-            rows,
-            cols,
-            data: vec![0.0; rows * cols],
-        }
-    }
-
-    fn set(&mut self, i: usize, j: usize, value: f64) {
-        self.data[j * self.rows + i] = value;
-    }
-
-    fn column(&self, j: usize) -> &[f64] {
-        &self.data[j * self.rows..(j + 1) * self.rows]
-    }
-
-    /// Rotates two entries into each other. Zeros stay zeros, exactly.
-    fn mix(&mut self, a: usize, b: usize, (c, s): (f64, f64)) {
-        let (x, y) = (self.data[a], self.data[b]);
-        self.data[a] = c * x - s * y;
-        self.data[b] = s * x + c * y;
-    }
-
-    fn rotate_rows(&mut self, (a, b): (usize, usize), turn: (f64, f64)) {
-        for j in 0..self.cols {
-            self.mix(j * self.rows + a, j * self.rows + b, turn);
-        }
-    }
-
-    fn rotate(&mut self, (a, b): (usize, usize), turn: (f64, f64)) {
-        for i in 0..self.rows {
-            self.mix(a * self.rows + i, b * self.rows + i, turn);
-        }
-    }
-
-    fn rotate_columns(&mut self, random: &mut Random) {
-        if self.cols > 1 {
-            self.rotate(random.pair(self.cols), random.turn());
-        }
-    }
-
-    fn density(&self) -> f64 {
-        let nonzeros = self.data.iter().filter(|x| **x != 0.0).count();
-        nonzeros as f64 / self.data.len().max(1) as f64
-    }
-
-    fn times(&self, x: &[f64]) -> Vec<f64> {
-        let mut out = vec![0.0; self.rows];
-        for (j, x) in x.iter().enumerate() {
-            for (out, a) in out.iter_mut().zip(self.column(j)) {
-                *out += a * x;
-            }
-        }
-        out
-    }
-
-    fn transpose_times(&self, direction: &Direction) -> Vec<f64> {
-        let rows = direction.start..direction.start + direction.values.len();
-        let entry = |j: usize| dot(&self.column(j)[rows.clone()], &direction.values);
-        (0..self.cols).map(entry).collect()
-    }
-
-    /// The nonzeros, or those of the upper triangle.
-    fn to_sparse(&self, upper: bool) -> SparseMatrix {
-        let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-        for j in 0..self.cols {
-            for (i, &value) in self.column(j).iter().enumerate() {
-                if value != 0.0 && (i <= j || !upper) {
-                    indices.push(i);
-                    values.push(value);
-                }
-            }
-            indptr.push(indices.len());
-        }
-        SparseMatrix::from_parts(self.rows, self.cols, indptr, indices, values)
-    }
-}
-
-/// SplitMix64: small, and the same on every machine.
-///
-/// # References
-/// Steele, Lea, Flood, Fast splittable pseudorandom number generators, 2014.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// In [0, 1).
-    fn uniform(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Below `count`, which is positive.
-    fn below(&mut self, count: usize) -> usize {
-        (self.next() % count as u64) as usize
-    }
-
-    /// Standard normal, by Box and Muller.
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (TAU * self.uniform()).cos()
-    }
-
-    fn normals(&mut self, len: usize) -> Vec<f64> {
-        (0..len).map(|_| self.normal()).collect()
-    }
-
-    /// A unit vector.
-    fn direction(&mut self, len: usize) -> Vec<f64> {
-        let mut w = self.normals(len);
-        let norm = dot(&w, &w).sqrt();
-        w.iter_mut().for_each(|w| *w /= norm);
-        w
-    }
-
-    /// Two different indices below `count`, which is at least 2.
-    fn pair(&mut self, count: usize) -> (usize, usize) {
-        let a = self.below(count);
-        (a, (a + 1 + self.below(count - 1)) % count)
-    }
-
-    /// Cosine and sine of an angle.
-    fn turn(&mut self) -> (f64, f64) {
-        let (sin, cos) = (TAU * self.uniform()).sin_cos();
-        (cos, sin)
-    }
-
-    fn permutation(&mut self, len: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..len).collect();
-        for k in (1..len).rev() {
-            order.swap(k, self.below(k + 1));
-        }
-        order
-    }
 }
