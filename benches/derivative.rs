@@ -1,1 +1,80 @@
-fn main() {}
+//! What a derivative costs beside the solve: Clarabel, refinement, preparation, one VJP, for each family in one run.
+
+use conediff::{
+    Cone, Derivative, Generator, LinearSolver, Settings, SolutionTangent, Wanted, interior_point,
+    refine,
+};
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+
+fn families() -> Vec<(&'static str, Generator)> {
+    let cones = |n: usize, cones: Vec<Cone>| Generator::new(n, cones);
+    vec![
+        (
+            "qp-dense-50",
+            cones(50, vec![Cone::Zero(10), Cone::Nonnegative(50)]),
+        ),
+        (
+            "qp-dense-200",
+            cones(200, vec![Cone::Zero(50), Cone::Nonnegative(200)]),
+        ),
+        (
+            "qp-sparse-300",
+            cones(300, vec![Cone::Zero(60), Cone::Nonnegative(300)]).with_density(0.01),
+        ),
+        (
+            "second-order-40x4",
+            cones(160, vec![Cone::SecondOrder(4); 40]),
+        ),
+        (
+            "second-order-200",
+            cones(100, vec![Cone::SecondOrder(200), Cone::Nonnegative(50)]),
+        ),
+        ("psd-20", cones(60, vec![Cone::PsdTriangle(20)])),
+        ("exponential-50", cones(100, vec![Cone::Exponential; 50])),
+        ("power-50", cones(100, vec![Cone::Power(0.3); 50])),
+    ]
+}
+
+fn derivative(c: &mut Criterion) {
+    let settings = Settings::default();
+    for (name, generator) in families() {
+        let generated = generator.generate().expect("the recipe is valid");
+        let program = generated.program();
+        let raw = interior_point(program, &settings.solve).expect("solvable by construction");
+        let solution = refine(program, &raw, &settings).expect("refines");
+        let prepared = Derivative::new(program, &solution, &settings).expect("regular");
+        let cotangent = SolutionTangent::random(program, 1);
+        let mut group = c.benchmark_group(name);
+        group.sample_size(10);
+        group.bench_function("1 interior point", |b| {
+            b.iter(|| interior_point(black_box(program), &settings.solve));
+        });
+        group.bench_function("2 refine", |b| {
+            b.iter(|| refine(program, black_box(&raw), &settings));
+        });
+        group.bench_function("3 prepare", |b| {
+            b.iter(|| Derivative::new(program, black_box(&solution), &settings));
+        });
+        let mut work = prepared.workspace();
+        let mut out = prepared.vjp(&cotangent).expect("fits").value;
+        group.bench_function("4 vjp", |b| {
+            b.iter(|| {
+                prepared.vjp_into(
+                    black_box(&cotangent),
+                    Wanted::default(),
+                    &mut out,
+                    &mut work,
+                )
+            });
+        });
+        let lu = settings.with_linear_solver(LinearSolver::Lu);
+        group.bench_function("3 prepare by LU", |b| {
+            b.iter(|| Derivative::new(program, black_box(&solution), &lu));
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, derivative);
+criterion_main!(benches);

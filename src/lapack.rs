@@ -30,6 +30,7 @@
 //! dimensions say, and an array that is written overlaps no other argument. Scalars are Rust
 //! references, which have the ABI of the pointers in `blas-sys` and `lapack-sys`: never null.
 //! Arrays that a job does not use are not touched and may be null.
+#![allow(unsafe_code, reason = "foreign symbols take raw pointers")]
 #![allow(clippy::missing_safety_doc, reason = "one contract, stated above")]
 
 use std::ffi::{c_char, c_int};

@@ -77,6 +77,8 @@
 //! Moursi, Differentiating through a cone program, 2019. Healey, Nobel, Boyd, Differentiating through a quadratic cone
 //! program, 2025. Goulart, Chen, Clarabel, 2024.
 
+#![deny(unsafe_code)]
+
 mod builder;
 mod cone;
 mod derivative;
@@ -124,3 +126,8 @@ pub use settings::{LinearSettings, LinearSolver, RefineSettings, Settings, Solve
 pub use solution::{Refinement, Solution};
 pub use solve::interior_point;
 pub use tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent};
+
+/// The README's code, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

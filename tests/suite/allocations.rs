@@ -1,0 +1,61 @@
+//! The `*_into` forms allocate nothing.
+
+use conediff::{
+    Cone, DataTangent, Derivative, Generator, Settings, SolutionTangent, Wanted, solve,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; the counter is a plain thread-local without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|c| c.set(c.get() + 1));
+        // SAFETY: the caller's contract is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract is the system allocator's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.with(|c| c.set(c.get() + 1));
+        // SAFETY: the caller's contract is the system allocator's.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn jvp_and_vjp_into_the_callers_memory_allocate_nothing() {
+    let settings = Settings::default();
+    for cones in [
+        vec![Cone::Zero(3), Cone::Nonnegative(20)],
+        vec![Cone::SecondOrder(12), Cone::Nonnegative(8)],
+        vec![Cone::Exponential, Cone::Power(0.4), Cone::Exponential],
+        vec![Cone::PsdTriangle(6), Cone::PsdTriangle(3)],
+    ] {
+        let generated = Generator::new(30, cones.clone()).generate().unwrap();
+        let program = generated.program();
+        let solution = solve(program, &settings).unwrap();
+        let derivative = Derivative::new(program, &solution, &settings).unwrap();
+        let mut work = derivative.workspace();
+        let cotangent = SolutionTangent::random(program, 1);
+        let tangent = DataTangent::random(program, 2);
+        let mut gradient = DataTangent::zeros(program);
+        let mut direction = SolutionTangent::zeros(program);
+        let before = COUNT.with(Cell::get);
+        let vjp = derivative.vjp_into(&cotangent, Wanted::default(), &mut gradient, &mut work);
+        let jvp = derivative.jvp_into(&tangent, &mut direction, &mut work);
+        let after = COUNT.with(Cell::get);
+        assert!(vjp.unwrap().converged && jvp.unwrap().converged);
+        assert_eq!(after - before, 0, "{cones:?}");
+    }
+}
