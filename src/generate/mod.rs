@@ -30,7 +30,7 @@ const HARD: f64 = 1e-6;
 /// Some blocks of v lie in the interior of K*, some in its polar, most on the curved piece between. The eigenvalues of P run from
 /// 1 to 1/condition and the singular values of A from 1 to 1/sqrt(condition), both evenly in the logarithm: the residual map's
 /// Jacobian, whose inverse holds the square of A's, then has a condition number of that order. The program is regular: D has at most 3/4 n
-/// eigenvalues 1 (more only if there are more equality rows) and A'y is far from zero on their eigenspace; with P of lower
+/// eigenvalues 1 (more if there are more equality rows, or where the rank of P asks for them) and A'y is far from zero on their eigenspace; with P of lower
 /// rank, D A w is far from zero on P's null space. Everything follows from the seed.
 ///
 /// Matrices are worked on as dense ones: O((m + n) max(m, n)) memory, O((m + n)^2) time for each attempt.
@@ -111,8 +111,13 @@ impl Generator {
         for _ in 0..ATTEMPTS {
             let (v, hard) = self.point(&mut random)?;
             let projection = Projection::new(&self.cones, &v)?;
+            // Directions without cost need rows to hold them.
+            let held: usize = projection.blocks().iter().map(Block::reduced_len).sum();
+            if held < self.n - self.rank {
+                continue;
+            }
             let (p, null) = self.quadratic(&mut random);
-            let a = self.constraints(v.len(), &mut random);
+            let a = self.constraints(v.len(), &hard, &mut random);
             if self.is_regular(&a, &hard, &null, &projection)? {
                 return self.assemble(p, &a, v, projection, &mut random);
             }
@@ -180,7 +185,8 @@ impl Generator {
         let is_zero = |c: &&Cone| matches!(c, Cone::Zero(_));
         let equalities: usize = self.cones.iter().filter(is_zero).map(Cone::rows).sum();
         let mut curved = self.cones.iter().filter(is_curved).count();
-        let mut room = (self.n - self.n / 4).saturating_sub(equalities);
+        let most = (self.n - self.n / 4).max(self.n - self.rank);
+        let mut room = most.saturating_sub(equalities);
         let (mut v, mut hard) = (Vec::new(), Vec::new());
         for cone in &self.cones {
             if is_curved(&cone) {
@@ -234,12 +240,13 @@ impl Generator {
         })
     }
 
-    /// Half-lines: a positive v is a hard row.
+    /// Half-lines: a positive v is a hard row, every second one, or more where P leaves directions without cost.
     fn signs(&self, rows: usize, room: usize, random: &mut Random) -> Sample {
+        let share = 1.0 - self.rank as f64 / (2 * self.n) as f64;
         let mut sample = Sample::default();
         for i in 0..rows {
             let distance = self.distance(random);
-            if random.uniform() < 0.5 && sample.hard.len() < room {
+            if random.uniform() < share && sample.hard.len() < room {
                 sample.v.push(distance);
                 sample.hard.push(unit(rows, i));
             } else {
@@ -395,10 +402,18 @@ impl Generator {
     }
 
     /// A with its singular values, by rotations of rows and of columns.
-    fn constraints(&self, m: usize, random: &mut Random) -> Dense {
+    fn constraints(&self, m: usize, hard: &[Direction], random: &mut Random) -> Dense {
         let n = self.n;
         let mut a = Dense::zeros(m, n);
-        let (rows, columns) = (random.permutation(m), random.permutation(n));
+        let (mut rows, columns) = (random.permutation(m), random.permutation(n));
+        // Hard rows come first: each starts from a column of its own, so that few rotations leave them independent.
+        let mut is_hard = vec![false; m];
+        for direction in hard {
+            if let Some(k) = direction.values.iter().position(|v| *v == 1.0) {
+                is_hard[direction.start + k] = true;
+            }
+        }
+        rows.sort_by_key(|&i| !is_hard[i]);
         let rank = m.min(n);
         let condition = self.condition.sqrt();
         for k in 0..rank {
@@ -406,7 +421,7 @@ impl Generator {
         }
         // No row stays empty.
         for k in rank..m {
-            a.rotate_rows((rows[k], rows[k % rank]), random.turn());
+            a.rotate_rows((rows[k], rows[k % rank]), (FRAC_1_SQRT_2, FRAC_1_SQRT_2));
         }
         for step in 0..20 * (m + n) {
             let is_mixed = self.density < 1.0 || step >= 8 * (m + n);

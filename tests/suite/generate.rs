@@ -146,6 +146,17 @@ fn known_solutions_and_derivatives_are_found_where_p_is_singular() {
 }
 
 #[test]
+fn known_solutions_and_derivatives_are_found_for_linear_programs() {
+    let cones = vec![Cone::Zero(4), Cone::Nonnegative(25)];
+    check(
+        "linear",
+        Generator::new(12, cones).with_rank(0),
+        1e1,
+        &Settings::default(),
+    );
+}
+
+#[test]
 fn known_derivatives_are_found_by_lu_too() {
     let settings = Settings::default().with_linear_solver(LinearSolver::Lu);
     for (name, n, cones) in families() {
@@ -286,10 +297,18 @@ fn density_and_rank_are_as_asked_for() {
     let share = sparse.program().a().nnz() as f64 / (30.0 * 40.0);
     assert!((0.1..0.4).contains(&share), "{share}");
 
-    // A program without P: n hard or curved rows must hold x.
-    let linear = Generator::new(6, vec![Cone::Zero(3), Cone::SecondOrder(8)]).with_rank(0);
-    let found = (0..20).find_map(|seed| linear.clone().with_seed(seed).generate().ok());
-    assert_eq!(found.unwrap().program().p().nnz(), 0);
+    // Programs without P: n rows must hold x.
+    for cones in [
+        vec![Cone::Zero(3), Cone::SecondOrder(8), Cone::SecondOrder(8)],
+        vec![Cone::Zero(5), Cone::Nonnegative(20)],
+    ] {
+        for seed in 0..5 {
+            let linear = Generator::new(12, cones.clone())
+                .with_rank(0)
+                .with_seed(seed);
+            assert_eq!(linear.generate().unwrap().program().p().nnz(), 0);
+        }
+    }
 }
 
 #[test]
