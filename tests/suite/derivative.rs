@@ -187,9 +187,9 @@ fn gauss(columns: &[Vec<f64>], rhs: &[f64]) -> Vec<f64> {
         for i in k + 1..n {
             let f = a[i][k] / a[k][k];
             if f != 0.0 {
-                for j in k..n {
-                    let x = a[k][j];
-                    a[i][j] -= f * x;
+                let pivot = a[k].clone();
+                for (x, p) in a[i].iter_mut().zip(&pivot).skip(k) {
+                    *x -= f * p;
                 }
                 b[i] -= f * b[k];
             }
@@ -337,8 +337,8 @@ fn the_reduced_system_agrees_with_gaussian_elimination_on_the_unreduced_one() {
             .projection()
             .apply_complement(&cotangent.s, &mut cs)
             .unwrap();
-        for j in 0..n {
-            g[j] = -cotangent.x[j];
+        for (g, x) in g.iter_mut().zip(&cotangent.x) {
+            *g = -x;
         }
         for i in 0..m {
             g[n + i] = cs[i] - dz[i];
