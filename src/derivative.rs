@@ -10,9 +10,10 @@ use crate::linsolve::{Evidence, Prepared, StopReason, Workspace};
 use crate::program::ConeProgram;
 use crate::projection::Projection;
 use crate::refine::refine;
-use crate::regularity::{Kink, Warning, classify};
+use crate::regularity::{Kink, Warning, classify, point_error};
 use crate::residual::{
     ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
+    relative_residual, residual_into,
 };
 use crate::settings::Settings;
 use crate::solution::Solution;
@@ -104,6 +105,90 @@ pub struct Derivative {
     settings: Settings,
     kinks: Vec<Kink>,
     warnings: Vec<Warning>,
+    point_error: f64,
+}
+
+/// Newton steps taken with the derivative's own factorization.
+const POLISHING_STEPS: usize = 3;
+
+/// A point with a larger estimated error is not trusted: its derivative would be wrong in the seventh digit.
+const POINT_TOLERANCE: f64 = 1e-7;
+
+/// A point with a smaller estimated error is not polished.
+const POLISHED: f64 = 1e-11;
+
+/// J at a point, prepared, with the Newton step from there: an estimate of the point's error.
+struct PreparedPoint {
+    jacobian: ResidualJacobian,
+    prepared: Prepared,
+    v: Vec<f64>,
+    relative: f64,
+    error: Vec<f64>,
+}
+
+impl PreparedPoint {
+    fn new(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Self> {
+        let v = solution.v(program);
+        let projection = Projection::new(program.cones(), &v)?;
+        let (z, s) = (projection.z().to_vec(), projection.s().to_vec());
+        let jacobian = ResidualJacobian::from_parts(program.clone(), projection);
+        let prepared = Prepared::new(&jacobian, settings.linear)?;
+        let mut f = vec![0.0; jacobian.dim()];
+        residual_into(program, &solution.x, &z, &s, &mut f);
+        let relative = relative_residual(program, &solution.x, &z, &s, &f);
+        for f in &mut f {
+            *f = -*f;
+        }
+        let mut error = vec![0.0; f.len()];
+        // At a singular point the step says nothing about the error.
+        if !prepared.is_singular() {
+            let mut work = prepared.workspace(&jacobian);
+            prepared.solve(&jacobian, &f, &mut error, &mut work)?;
+        }
+        Ok(Self {
+            jacobian,
+            prepared,
+            v,
+            relative,
+            error,
+        })
+    }
+
+    /// The solution one Newton step on, if there is a need for it and the residual at least halves.
+    fn polish(&self, program: &ConeProgram, solution: &Solution) -> Result<Option<Solution>> {
+        let (x, projection) = (&solution.x, self.jacobian.projection());
+        let error = point_error(program, x, &self.v, &self.error, projection);
+        if error <= POLISHED || error.is_nan() {
+            return Ok(None);
+        }
+        let (dx, dv) = self.error.split_at(program.n());
+        let add = |a: &[f64], d: &[f64]| a.iter().zip(d).map(|(a, d)| a + d).collect::<Vec<f64>>();
+        let (x, v) = (add(x, dx), add(&self.v, dv));
+        let Ok(projection) = Projection::new(program.cones(), &v) else {
+            return Ok(None);
+        };
+        let (z, s) = (projection.z(), projection.s());
+        let mut f = vec![0.0; x.len() + v.len()];
+        residual_into(program, &x, z, s, &mut f);
+        let relative = relative_residual(program, &x, z, s, &f);
+        if relative.is_nan() || relative > 0.5 * self.relative {
+            return Ok(None);
+        }
+        let mut polished = solution.clone();
+        polished.objective = program.objective(&x)?;
+        polished.x = x;
+        polished.z = z.to_vec();
+        polished.s = s.to_vec();
+        for &i in program.unbounded() {
+            polished.s[i] = program.b()[i];
+        }
+        if let Some(r) = &mut polished.refinement {
+            r.after = relative;
+            r.steps += 1;
+            r.last_step = error;
+        }
+        Ok(Some(polished))
+    }
 }
 
 impl Derivative {
@@ -122,13 +207,40 @@ impl Derivative {
             crate::program::check_length("s", program.m(), solution.s.len())?;
             solution.clone()
         };
-        let v = solution.v(program);
-        let projection = Projection::new(program.cones(), &v)?;
-        let (kinks, mut warnings) = classify(program, &solution, &v, &projection, settings);
-        let jacobian = ResidualJacobian::from_parts(program.clone(), projection);
-        let prepared = Prepared::new(&jacobian, settings.linear)?;
+        let mut solution = solution;
+        let mut prepared_point = PreparedPoint::new(program, &solution, settings)?;
+        // Where the linear system is so ill-conditioned that Newton with a fixed regularization stopped early, the factorization
+        // made for the derivative takes the last steps.
+        let is_refined = solution.refinement.is_some_and(|r| r.accepted);
+        for _ in 0..POLISHING_STEPS {
+            if !is_refined || prepared_point.prepared.is_singular() {
+                break;
+            }
+            match prepared_point.polish(program, &solution)? {
+                Some(polished) => {
+                    prepared_point = PreparedPoint::new(program, &polished, settings)?;
+                    solution = polished;
+                }
+                None => break,
+            }
+        }
+        let PreparedPoint {
+            jacobian,
+            prepared,
+            v,
+            error,
+            ..
+        } = prepared_point;
+        let projection = jacobian.projection();
+        let (_, dv) = error.split_at(program.n());
+        let (kinks, mut warnings) = classify(program, &solution, &v, dv, projection, settings);
+        let point_error = point_error(program, &solution.x, &v, &error, projection);
         match solution.refinement {
-            Some(r) if r.accepted => {}
+            Some(r) if r.accepted => {
+                if point_error.is_nan() || point_error > POINT_TOLERANCE {
+                    warnings.push(Warning::PointError { error: point_error });
+                }
+            }
             Some(r) => warnings.push(Warning::NotRefined { residual: r.before }),
             None => warnings.push(Warning::Unrefined),
         }
@@ -144,6 +256,7 @@ impl Derivative {
             settings: *settings,
             kinks,
             warnings,
+            point_error,
         };
         if settings.strict && !derivative.is_trusted_point() {
             return Err(derivative.not_trusted(&derivative.warnings, 0.0));
@@ -174,6 +287,11 @@ impl Derivative {
     /// What is doubtful about the point, before any linear solve.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+    /// Estimated relative error of the point: the Newton step from it, |(dx, dv)| / (1 + |(x, v)|), and on curved blocks relative to the
+    /// margin. Zero at a singular point, where the step says nothing.
+    pub fn point_error(&self) -> f64 {
+        self.point_error
     }
     /// The condition estimate of the linear system, infinite if singular.
     pub fn condition(&self) -> f64 {

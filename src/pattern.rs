@@ -65,6 +65,14 @@ impl Pattern {
         }
     }
 
+    /// Position in the caller's stored order of entry (row, column), for reading one entry's gradient; `None` if it is not
+    /// stored.
+    pub fn position(&self, row: usize, column: usize) -> Option<usize> {
+        let range = *self.indptr.get(column)?..*self.indptr.get(column + 1)?;
+        let at = self.indices[range.clone()].binary_search(&row).ok()?;
+        Some(self.stored_position(range.start + at))
+    }
+
     /// Position in the caller's order of the entry at position `c` by columns.
     pub(crate) fn stored_position(&self, c: usize) -> usize {
         self.stored.as_ref().map_or(c, |stored| stored[c])

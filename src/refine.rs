@@ -21,7 +21,10 @@ use crate::tangent::norm_max;
 /// Below this the residual is rounding.
 const ROUNDING: f64 = 1e-15;
 
-/// A linear step whose relative residual is above this is not taken: the system was singular.
+/// A Newton step solved to this relative residual is good; a worse one is tried again with less regularization.
+const GOOD_STEP: f64 = 1e-8;
+
+/// A Newton step whose relative residual is above this is not taken: the system was singular.
 const USABLE_STEP: f64 = 1e-3;
 
 /// Solves with Clarabel and refines.
@@ -41,10 +44,16 @@ const USABLE_STEP: f64 = 1e-3;
 ///
 /// # Errors
 /// Those of [`interior_point`]; [`Error::NotSolved`] with [`Status::AlmostSolved`] if an almost solved point does not refine to
-/// the tolerance; [`Error::Setting`].
+/// the tolerance (one where the solver met numerical trouble and that does refine counts as almost solved);
+/// [`Error::Setting`].
 pub fn solve(program: &ConeProgram, settings: &Settings) -> Result<Solution> {
     settings.validate()?;
-    let solution = interior_point(program, &settings.solve)?;
+    let (solution, failure) = match interior_point(program, &settings.solve) {
+        Ok(solution) => (solution, None),
+        // Clarabel often gives up at a point that is good enough to start from: only the residual decides.
+        Err(error) if settings.refine.enabled => (last_iterate(program, &error)?, Some(error)),
+        Err(error) => return Err(error),
+    };
     let solution = if settings.refine.enabled {
         refine(program, &solution, settings)?
     } else {
@@ -52,7 +61,7 @@ pub fn solve(program: &ConeProgram, settings: &Settings) -> Result<Solution> {
     };
     let accepted = solution.refinement.is_some_and(|r| r.accepted);
     if solution.status == Status::AlmostSolved && !accepted {
-        return Err(Error::NotSolved {
+        return Err(failure.unwrap_or_else(|| Error::NotSolved {
             status: Status::AlmostSolved,
             iterations: solution.iterations,
             primal_residual: solution.refinement.map_or(f64::NAN, |r| r.before),
@@ -62,9 +71,28 @@ pub fn solve(program: &ConeProgram, settings: &Settings) -> Result<Solution> {
                 z: solution.z,
                 s: solution.s,
             }),
-        });
+        }));
     }
     Ok(solution)
+}
+
+/// The point where the solver met numerical trouble, as an almost solved one; any other failure is given back.
+fn last_iterate(program: &ConeProgram, failure: &Error) -> Result<Solution> {
+    match failure {
+        Error::NotSolved {
+            status: Status::NumericalError | Status::InsufficientProgress,
+            iterations,
+            last,
+            ..
+        } => {
+            let (x, z, s) = (last.x.clone(), last.z.clone(), last.s.clone());
+            let mut solution = Solution::given(program, x, z, s).map_err(|_| failure.clone())?;
+            solution.status = Status::AlmostSolved;
+            solution.iterations = *iterations;
+            Ok(solution)
+        }
+        _ => Err(failure.clone()),
+    }
 }
 
 struct Point {
@@ -172,18 +200,27 @@ fn newton_step(
     settings: &Settings,
 ) -> Option<Vec<f64>> {
     let rhs: Vec<f64> = residual.iter().map(|r| -r).collect();
-    let mut step = vec![0.0; rhs.len()];
+    let mut best: Option<(f64, Vec<f64>)> = None;
     for regularization in [1e-6, 1e-9] {
         let Ok(prepared) = Prepared::for_newton(jacobian, regularization, settings.linear) else {
             continue;
         };
+        let mut step = vec![0.0; rhs.len()];
         let mut work = prepared.workspace(jacobian);
         let evidence = prepared.solve(jacobian, &rhs, &mut step, &mut work).ok()?;
-        if evidence.residual <= USABLE_STEP {
+        let missed = evidence.residual;
+        if missed <= GOOD_STEP {
             return Some(step);
         }
+        if missed <= USABLE_STEP && best.as_ref().is_none_or(|b| missed < b.0) {
+            best = Some((missed, step));
+        }
+    }
+    if let Some((_, step)) = best {
+        return Some(step);
     }
     let prepared = Prepared::for_singular_newton(jacobian, settings.linear).ok()?;
+    let mut step = vec![0.0; rhs.len()];
     let mut work = prepared.workspace(jacobian);
     prepared.solve(jacobian, &rhs, &mut step, &mut work).ok()?;
     norm_max(&step).is_finite().then_some(step)

@@ -5,6 +5,7 @@ use crate::program::ConeProgram;
 use crate::projection::Projection;
 use crate::settings::Settings;
 use crate::solution::Solution;
+use crate::tangent::norm_max;
 use std::fmt;
 
 /// Within this factor of the ambiguity threshold a margin is worth a remark.
@@ -49,6 +50,11 @@ pub enum Warning {
     NotRefined {
         /// Relative residual of the point kept.
         residual: f64,
+    },
+    /// The solution itself is not known well enough: see [`crate::Derivative::point_error`].
+    PointError {
+        /// Estimated error.
+        error: f64,
     },
     /// Refinement was switched off.
     Unrefined,
@@ -106,6 +112,10 @@ impl fmt::Display for Warning {
                 f,
                 "refinement did not reach its tolerance; the solver's own point was kept, with residual {residual:.1e}"
             ),
+            Warning::PointError { error } => write!(
+                f,
+                "the solution is known only to an estimated relative error of {error:.1e}, and the derivative no better"
+            ),
             Warning::Unrefined => f.write_str(
                 "the solution was not refined: expect errors of 1e-8 to 1e-3 in the derivative",
             ),
@@ -113,11 +123,34 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Compares every block's margin with the rounding level of its rows' terms, |b_i| + sum_j |A_ij x_j|.
+/// The relative error of the point, given an estimate (dx, dv) of its absolute one: |(dx, dv)| / (1 + |(x, v)|), and on curved
+/// blocks |dv| / margin, since D there changes by that much.
+pub(crate) fn point_error(
+    program: &ConeProgram,
+    x: &[f64],
+    v: &[f64],
+    error: &[f64],
+    projection: &Projection,
+) -> f64 {
+    let (dx, dv) = error.split_at(x.len());
+    let size = 1.0 + norm_max(x).max(norm_max(v));
+    let mut largest = norm_max(dx).max(norm_max(dv)) / size;
+    for (margin, cone) in projection.margins().iter().zip(program.cones()) {
+        let block = norm_max(&dv[margin.rows.clone()]);
+        if !matches!(cone, Cone::Zero(_) | Cone::Nonnegative(_)) && block > 0.0 {
+            largest = largest.max(block / margin.margin.max(f64::MIN_POSITIVE));
+        }
+    }
+    largest
+}
+
+/// Compares every block's margin with the rounding level of its rows' terms, |b_i| + sum_j |A_ij x_j|, and with ten times the
+/// estimated error of v there.
 pub(crate) fn classify(
     program: &ConeProgram,
     solution: &Solution,
     v: &[f64],
+    error: &[f64],
     projection: &Projection,
     settings: &Settings,
 ) -> (Vec<Kink>, Vec<Warning>) {
@@ -140,16 +173,20 @@ pub(crate) fn classify(
             Cone::Nonnegative(_) => margin
                 .rows
                 .clone()
-                .map(|i| (vec![i], v[i].abs(), settings.ambiguity * scale[i]))
+                .map(|i| {
+                    let threshold = settings.ambiguity * scale[i];
+                    (vec![i], v[i].abs(), threshold.max(10.0 * error[i].abs()))
+                })
                 .collect(),
             _ => {
                 let largest = scale[margin.rows.clone()]
                     .iter()
                     .fold(0.0_f64, |m, x| m.max(*x));
+                let threshold = settings.ambiguity * largest;
                 vec![(
                     margin.rows.clone().collect(),
                     margin.margin,
-                    settings.ambiguity * largest,
+                    threshold.max(10.0 * norm_max(&error[margin.rows.clone()])),
                 )]
             }
         };
