@@ -7,13 +7,13 @@
 
 use crate::error::{Error, Result};
 use crate::linsolve::{Evidence, Prepared, StopReason, Workspace};
+use crate::point::PreparedPoint;
 use crate::program::ConeProgram;
 use crate::projection::Projection;
 use crate::refine::refine;
 use crate::regularity::{Kink, Warning, classify, point_error};
 use crate::residual::{
     ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
-    relative_residual, residual_into,
 };
 use crate::settings::Settings;
 use crate::solution::Solution;
@@ -113,83 +113,6 @@ const POLISHING_STEPS: usize = 3;
 
 /// A point with a larger estimated error is not trusted: its derivative would be wrong in the seventh digit.
 const POINT_TOLERANCE: f64 = 1e-7;
-
-/// A point with a smaller estimated error is not polished.
-const POLISHED: f64 = 1e-11;
-
-/// J at a point, prepared, with the Newton step from there: an estimate of the point's error.
-struct PreparedPoint {
-    jacobian: ResidualJacobian,
-    prepared: Prepared,
-    v: Vec<f64>,
-    relative: f64,
-    error: Vec<f64>,
-}
-
-impl PreparedPoint {
-    fn new(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Self> {
-        let v = solution.v(program);
-        let projection = Projection::new(program.cones(), &v)?;
-        let (z, s) = (projection.z().to_vec(), projection.s().to_vec());
-        let jacobian = ResidualJacobian::from_parts(program.clone(), projection);
-        let prepared = Prepared::new(&jacobian, settings.linear)?;
-        let mut f = vec![0.0; jacobian.dim()];
-        residual_into(program, &solution.x, &z, &s, &mut f);
-        let relative = relative_residual(program, &solution.x, &z, &s, &f);
-        for f in &mut f {
-            *f = -*f;
-        }
-        let mut error = vec![0.0; f.len()];
-        // At a singular point the step says nothing about the error.
-        if !prepared.is_singular() {
-            let mut work = prepared.workspace(&jacobian);
-            prepared.solve(&jacobian, &f, &mut error, &mut work)?;
-        }
-        Ok(Self {
-            jacobian,
-            prepared,
-            v,
-            relative,
-            error,
-        })
-    }
-
-    /// The solution one Newton step on, if there is a need for it and the residual at least halves.
-    fn polish(&self, program: &ConeProgram, solution: &Solution) -> Result<Option<Solution>> {
-        let (x, projection) = (&solution.x, self.jacobian.projection());
-        let error = point_error(program, x, &self.v, &self.error, projection);
-        if error <= POLISHED || error.is_nan() {
-            return Ok(None);
-        }
-        let (dx, dv) = self.error.split_at(program.n());
-        let add = |a: &[f64], d: &[f64]| a.iter().zip(d).map(|(a, d)| a + d).collect::<Vec<f64>>();
-        let (x, v) = (add(x, dx), add(&self.v, dv));
-        let Ok(projection) = Projection::new(program.cones(), &v) else {
-            return Ok(None);
-        };
-        let (z, s) = (projection.z(), projection.s());
-        let mut f = vec![0.0; x.len() + v.len()];
-        residual_into(program, &x, z, s, &mut f);
-        let relative = relative_residual(program, &x, z, s, &f);
-        if relative.is_nan() || relative > 0.5 * self.relative {
-            return Ok(None);
-        }
-        let mut polished = solution.clone();
-        polished.objective = program.objective(&x)?;
-        polished.x = x;
-        polished.z = z.to_vec();
-        polished.s = s.to_vec();
-        for &i in program.unbounded() {
-            polished.s[i] = program.b()[i];
-        }
-        if let Some(r) = &mut polished.refinement {
-            r.after = relative;
-            r.steps += 1;
-            r.last_step = error;
-        }
-        Ok(Some(polished))
-    }
-}
 
 impl Derivative {
     /// Prepares the derivative at a solution, refining it first unless that was done or is switched off.

@@ -64,7 +64,7 @@
 //! | `projection/` | projection onto K*, element of its Jacobian, margin; one file for each cone |
 //! | `residual` | F, its Jacobian, its derivative in the data |
 //! | `linsolve/` | J u = r and J'w = g: LDL', LU, LSQR, refinement, evidence |
-//! | `refine`, `regularity`, `derivative` | Newton refinement; kinks and warnings; JVP, VJP, Jacobian |
+//! | `refine`, `regularity`, `point`, `derivative` | Newton refinement; kinks and warnings; the point's own error; JVP, VJP, Jacobian |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
@@ -90,6 +90,7 @@ mod json;
 mod lapack;
 mod linsolve;
 mod pattern;
+mod point;
 mod program;
 mod projection;
 mod random;
