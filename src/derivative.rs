@@ -110,16 +110,14 @@ impl Derivative {
     /// Prepares the derivative at a solution, refining it first unless that was done or is switched off.
     ///
     /// # Errors
-    /// [`Error::Dimension`], [`Error::Setting`], [`Error::Factorization`], [`Error::TooLarge`]; under `strict`,
+    /// [`Error::Dimension`], [`Error::NonFinite`], [`Error::Setting`], [`Error::Factorization`], [`Error::TooLarge`]; under `strict`,
     /// [`Error::NotTrusted`] if the point itself rules out trust.
     pub fn new(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Self> {
         settings.validate()?;
         let solution = if settings.refine.enabled && solution.refinement.is_none() {
             refine(program, solution, settings)?
         } else {
-            crate::program::check_length("x", program.n(), solution.x.len())?;
-            crate::program::check_length("z", program.m(), solution.z.len())?;
-            crate::program::check_length("s", program.m(), solution.s.len())?;
+            solution.check(program)?;
             solution.clone()
         };
         let v = solution.v(program);
