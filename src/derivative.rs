@@ -114,12 +114,13 @@ impl Derivative {
     /// [`Error::NotTrusted`] if the point itself rules out trust.
     pub fn new(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Self> {
         settings.validate()?;
-        let solution = if settings.refine.enabled && solution.refinement.is_none() {
+        let mut solution = if settings.refine.enabled && solution.refinement.is_none() {
             refine(program, solution, settings)?
         } else {
             solution.check(program)?;
             solution.clone()
         };
+        solution.free_rows(program);
         let v = solution.v(program);
         let projection = Projection::new(program.cones(), &v)?;
         let (kinks, mut warnings) = classify(program, &solution, &v, &projection, settings);

@@ -95,7 +95,15 @@ fn supported(cone: &Cone) -> SupportedConeT<f64> {
     }
 }
 
-fn interpret(program: &ConeProgram, found: DefaultSolution<f64>) -> Result<Solution> {
+fn interpret(program: &ConeProgram, mut found: DefaultSolution<f64>) -> Result<Solution> {
+    let finite = [&found.x, &found.z, &found.s]
+        .iter()
+        .all(|v| norm_max(v).is_finite());
+    // On rows without a bound Clarabel saw 0'x + s = 1: its small z would meet the caller's b = 1e20.
+    for &i in program.unbounded() {
+        found.z[i] = 0.0;
+        found.s[i] = program.b()[i];
+    }
     let status = match found.status {
         SolverStatus::Solved => Status::Solved,
         SolverStatus::AlmostSolved => Status::AlmostSolved,
@@ -116,9 +124,6 @@ fn interpret(program: &ConeProgram, found: DefaultSolution<f64>) -> Result<Solut
         SolverStatus::NumericalError | SolverStatus::Unsolved => Status::NumericalError,
         SolverStatus::InsufficientProgress => Status::InsufficientProgress,
     };
-    let finite = [&found.x, &found.z, &found.s]
-        .iter()
-        .all(|v| norm_max(v).is_finite());
     if !finite || !matches!(status, Status::Solved | Status::AlmostSolved) {
         return Err(Error::NotSolved {
             status: if finite {
@@ -139,10 +144,6 @@ fn interpret(program: &ConeProgram, found: DefaultSolution<f64>) -> Result<Solut
     let mut solution = Solution::given(program, found.x, found.z, found.s)?;
     solution.status = status;
     solution.iterations = found.iterations;
-    for &i in program.unbounded() {
-        solution.z[i] = 0.0;
-        solution.s[i] = program.b()[i];
-    }
     Ok(solution)
 }
 
