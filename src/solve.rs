@@ -91,8 +91,25 @@ fn supported(cone: &Cone) -> SupportedConeT<f64> {
         Cone::PsdTriangle(k) => SupportedConeT::PSDTriangleConeT(*k),
         Cone::Exponential => SupportedConeT::ExponentialConeT(),
         Cone::Power(a) => SupportedConeT::PowerConeT(*a),
-        Cone::GeneralizedPower(a, d) => SupportedConeT::GenPowerConeT(a.clone(), *d),
+        Cone::GeneralizedPower(a, d) => SupportedConeT::GenPowerConeT(summing_to_one(a), *d),
     }
+}
+
+/// Clarabel panics unless the exponents sum to 1 within half a rounding error each.
+fn summing_to_one(exponents: &[f64]) -> Vec<f64> {
+    let sum: f64 = exponents.iter().sum();
+    let mut out: Vec<f64> = exponents.iter().map(|x| x / sum).collect();
+    // What rounding leaves goes to the largest, where it is relatively least.
+    for _ in 0..4 {
+        let excess = out.iter().sum::<f64>() - 1.0;
+        if excess == 0.0 {
+            break;
+        }
+        if let Some(largest) = out.iter_mut().max_by(|a, b| a.total_cmp(b)) {
+            *largest -= excess;
+        }
+    }
+    out
 }
 
 fn interpret(program: &ConeProgram, mut found: DefaultSolution<f64>) -> Result<Solution> {
