@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::linsolve::{Evidence, Prepared, StopReason, Workspace};
+use crate::pattern::check_finite;
 use crate::program::ConeProgram;
 use crate::projection::Projection;
 use crate::refine::refine;
@@ -303,6 +304,10 @@ impl Derivative {
         for s in &mut out.s {
             *s = -*s;
         }
+        // A large seed can overflow.
+        check_finite("derivative of x", &out.x)?;
+        check_finite("derivative of z", &out.z)?;
+        check_finite("derivative of s", &out.s)?;
         self.strictly(evidence)
     }
 
@@ -353,6 +358,11 @@ impl Derivative {
             wanted,
             out,
         );
+        // A large seed can overflow.
+        check_finite("gradient of P", &out.p)?;
+        check_finite("gradient of q", &out.q)?;
+        check_finite("gradient of A", &out.a)?;
+        check_finite("gradient of b", &out.b)?;
         self.strictly(evidence)
     }
 

@@ -299,7 +299,7 @@ impl Prepared {
             });
         }
         // Scaled by a power of two so that a seed of any size is solved with the same digits.
-        let unit = size.log2().floor().exp2();
+        let unit = power_of_two(size);
         for (r, b) in work.rhs.iter_mut().zip(rhs) {
             *r = b / unit;
         }
@@ -498,6 +498,11 @@ impl Prepared {
             first.max(second)
         }
     }
+}
+
+/// A power of two within a factor 2 of a normal number, without the rounding of a logarithm, which overflows near the largest.
+fn power_of_two(size: f64) -> f64 {
+    f64::from_bits(size.to_bits() & 0x7ff0_0000_0000_0000).max(f64::MIN_POSITIVE)
 }
 
 /// y += M |x| for a nonnegative M, symmetric from its upper triangle or general.
