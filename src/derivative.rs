@@ -276,6 +276,7 @@ impl Derivative {
     ) -> Result<Evidence> {
         let program = self.program();
         tangent.check(program)?;
+        work.fit(&self.jacobian);
         data_tangent_into(
             program,
             &self.solution.x,
@@ -324,6 +325,7 @@ impl Derivative {
     ) -> Result<Evidence> {
         let program = self.program();
         cotangent.check(program)?;
+        work.fit(&self.jacobian);
         let projection = self.jacobian.projection();
         let (top, bottom) = work.rhs.split_at_mut(program.n());
         for (t, g) in top.iter_mut().zip(&cotangent.x) {
@@ -560,7 +562,7 @@ impl Derivative {
     }
 }
 
-/// Memory for the `*_into` forms of [`Derivative`].
+/// Memory for the `*_into` forms of [`Derivative`]. One made by another derivative is refitted, which allocates.
 #[derive(Debug)]
 pub struct DerivativeWorkspace {
     linear: Workspace,
@@ -568,6 +570,17 @@ pub struct DerivativeWorkspace {
     answer: Vec<f64>,
     scratch: Vec<f64>,
     masked: Vec<f64>,
+}
+
+impl DerivativeWorkspace {
+    /// Takes the lengths a Jacobian needs; nothing happens to a workspace made for it.
+    fn fit(&mut self, jacobian: &ResidualJacobian) {
+        let dim = jacobian.dim();
+        self.rhs.resize(dim, 0.0);
+        self.answer.resize(dim, 0.0);
+        self.scratch.resize(jacobian.scratch_len(), 0.0);
+        self.masked.resize(jacobian.program().m(), 0.0);
+    }
 }
 
 fn worse(worst: Option<Evidence>, next: Evidence) -> Evidence {

@@ -107,7 +107,7 @@ pub struct Prepared {
     absolute_a: SparseMatrix,
 }
 
-/// Memory of a solve, reused from one to the next.
+/// Memory of a solve, reused from one to the next. One made for another factorization is made anew by the first solve.
 pub struct Workspace {
     residual: Vec<f64>,
     correction: Vec<f64>,
@@ -116,6 +116,16 @@ pub struct Workspace {
     scratch: Vec<f64>,
     reduced: [Vec<f64>; 4],
     memory: MemBuffer,
+    shape: Shape,
+}
+
+/// What a solve needs of its memory.
+#[derive(Clone, Copy, PartialEq)]
+struct Shape {
+    dim: usize,
+    scratch: usize,
+    reduced: usize,
+    memory: StackReq,
 }
 
 impl std::fmt::Debug for Workspace {
@@ -214,21 +224,31 @@ impl Prepared {
 
     /// Memory for solves with this factorization.
     pub fn workspace(&self, jacobian: &ResidualJacobian) -> Workspace {
-        let dim = jacobian.dim();
-        let (len, memory) = match &self.factors {
-            Factors::Ldl(f) | Factors::MinimumNorm(f) => (f.reduced.len(), f.scratch()),
-            Factors::Lu(f) => (0, f.scratch()),
-            Factors::Lsqr => (0, StackReq::EMPTY),
-        };
-        let zeros = || vec![0.0; dim];
+        let shape = self.shape(jacobian);
+        let zeros = || vec![0.0; shape.dim];
         Workspace {
             residual: zeros(),
             correction: zeros(),
             rhs: zeros(),
             bound: zeros(),
-            scratch: vec![0.0; jacobian.scratch_len()],
-            reduced: std::array::from_fn(|_| vec![0.0; len]),
-            memory: MemBuffer::new(memory),
+            scratch: vec![0.0; shape.scratch],
+            reduced: std::array::from_fn(|_| vec![0.0; shape.reduced]),
+            memory: MemBuffer::new(shape.memory),
+            shape,
+        }
+    }
+
+    fn shape(&self, jacobian: &ResidualJacobian) -> Shape {
+        let (reduced, memory) = match &self.factors {
+            Factors::Ldl(f) | Factors::MinimumNorm(f) => (f.reduced.len(), f.scratch()),
+            Factors::Lu(f) => (0, f.scratch()),
+            Factors::Lsqr => (0, StackReq::EMPTY),
+        };
+        Shape {
+            dim: jacobian.dim(),
+            scratch: jacobian.scratch_len(),
+            reduced,
+            memory,
         }
     }
 
@@ -271,6 +291,9 @@ impl Prepared {
         let dim = jacobian.dim();
         crate::program::check_length("right-hand side", dim, rhs.len())?;
         crate::program::check_length("out", dim, out.len())?;
+        if work.shape != self.shape(jacobian) {
+            *work = self.workspace(jacobian);
+        }
         let mut evidence = Evidence {
             method: match self.factors {
                 Factors::Ldl(_) => Method::Ldl,
