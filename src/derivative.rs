@@ -14,10 +14,14 @@ use crate::refine::refine;
 use crate::regularity::{Kink, Warning, classify};
 use crate::residual::{
     ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
+    relative_residual_at,
 };
 use crate::settings::Settings;
 use crate::solution::Solution;
 use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent};
+
+/// Above this an unrefined point is no solution: v = z - s of an interior-point answer stays below 1e-4.
+const UNREFINED_RESIDUAL: f64 = 1e-3;
 
 /// A derivative with what is known about it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -127,10 +131,12 @@ impl Derivative {
         let (kinks, mut warnings) = classify(program, &solution, &v, &projection, settings);
         let jacobian = ResidualJacobian::from_parts(program.clone(), projection);
         let prepared = Prepared::new(&jacobian, settings.linear)?;
+        // Whatever the solution says of itself, it may belong to other data.
+        let residual = relative_residual_at(program, &solution.x, jacobian.projection());
         match solution.refinement {
-            Some(r) if r.accepted => {}
-            Some(r) => warnings.push(Warning::NotRefined { residual: r.before }),
-            None => warnings.push(Warning::Unrefined),
+            Some(r) if r.accepted && residual <= 2.0 * settings.refine.tolerance => {}
+            None if residual <= UNREFINED_RESIDUAL => warnings.push(Warning::Unrefined),
+            _ => warnings.push(Warning::NotRefined { residual }),
         }
         if prepared.is_singular() {
             warnings.push(Warning::Singular {

@@ -84,6 +84,18 @@ pub(crate) fn relative_residual(
     }
 }
 
+/// [`relative_residual`] at a projected point.
+pub(crate) fn relative_residual_at(
+    program: &ConeProgram,
+    x: &[f64],
+    projection: &Projection,
+) -> f64 {
+    let (z, s) = (projection.z(), projection.s());
+    let mut f = vec![0.0; program.n() + program.m()];
+    residual_into(program, x, z, s, &mut f);
+    relative_residual(program, x, z, s, &f)
+}
+
 /// The embedding's map at (x, v, tau), n + m + 1 values. Unlike [`residual`] it takes the data as they are: give it programs whose
 /// rows all have a bound.
 ///
