@@ -157,14 +157,14 @@ impl Prepared {
     /// `Auto` falls back to the next method instead.
     pub fn new(jacobian: &ResidualJacobian, settings: LinearSettings) -> Result<Self> {
         let (factors, condition) = match settings.solver {
-            LinearSolver::Auto => auto(jacobian)?,
+            LinearSolver::Auto => auto(jacobian, settings)?,
             LinearSolver::Ldl => ldl(jacobian, &REGULARIZATIONS)?,
             LinearSolver::Lu => {
                 let lu = Lu::new(jacobian)?;
                 let condition = lu.condition(&mut MemBuffer::new(lu.scratch()));
                 (Factors::Lu(Box::new(lu)), condition)
             }
-            LinearSolver::Lsqr => (Factors::Lsqr, 1.0),
+            LinearSolver::Lsqr => (Factors::Lsqr, lsqr_condition(jacobian, settings)),
         };
         Ok(Self::with_factors(jacobian, factors, condition, settings))
     }
@@ -560,10 +560,35 @@ fn ldl(jacobian: &ResidualJacobian, regularizations: &[f64]) -> Result<(Factors,
     last.map(|()| (Factors::Ldl(Box::new(ldl)), f64::INFINITY))
 }
 
-fn auto(jacobian: &ResidualJacobian) -> Result<(Factors, f64)> {
+/// LSQR's condition estimate on a generic right-hand side; infinity if it does not reach one. A singular system can still have
+/// solutions for the seeds of interest, and then nothing else tells that they are not unique.
+fn lsqr_condition(jacobian: &ResidualJacobian, settings: LinearSettings) -> f64 {
+    let dim = jacobian.dim();
+    let mut scratch = vec![0.0; jacobian.scratch_len()];
+    let mut second = scratch.clone();
+    let report = lsqr(
+        |u, out| jacobian.apply_into(u, out, &mut scratch),
+        |u, out| jacobian.apply_transpose_into(u, out, &mut second),
+        &probe_vector(dim),
+        &mut vec![0.0; dim],
+        LsqrSettings {
+            tolerance: 1e-13,
+            max_iterations: settings.lsqr_max_iterations,
+            max_condition: SINGULAR,
+        },
+    );
+    match report.stop {
+        LsqrStop::Solved | LsqrStop::ZeroRightHandSide => report.condition.max(1.0),
+        _ => f64::INFINITY,
+    }
+}
+
+fn auto(jacobian: &ResidualJacobian, settings: LinearSettings) -> Result<(Factors, f64)> {
     match ldl(jacobian, &REGULARIZATIONS) {
         Ok((factors, condition)) if condition <= SINGULAR => return Ok((factors, condition)),
-        Err(Error::TooLarge { .. }) => return Ok((Factors::Lsqr, 1.0)),
+        Err(Error::TooLarge { .. }) => {
+            return Ok((Factors::Lsqr, lsqr_condition(jacobian, settings)));
+        }
         _ => {}
     }
     if jacobian.dim() <= LU_MAX_DIM
