@@ -279,7 +279,8 @@ fn read(file: &Path, choices: &Choices) -> Result<(ConeProgram, Settings), Failu
     let text = read_text(file)?;
     let program = ConeProgram::from_json(&text)?;
     let mut settings = Settings::default();
-    file_settings(&text, &mut settings);
+    file_settings(&text, &mut settings)
+        .map_err(|e| Failure::File(format!("{}: settings: {e}", file.display())))?;
     if let Some(tolerance) = choices.solve_tolerance {
         settings.solve.tolerance = tolerance;
     }
@@ -301,7 +302,7 @@ fn read(file: &Path, choices: &Choices) -> Result<(ConeProgram, Settings), Failu
 }
 
 /// Clarabel's settings in the file that have a counterpart here: the limits, and the least of the gap and feasibility tolerances.
-fn file_settings(text: &str, settings: &mut Settings) {
+fn file_settings(text: &str, settings: &mut Settings) -> serde_json::Result<()> {
     #[derive(serde::Deserialize)]
     struct File {
         settings: Option<FileSettings>,
@@ -314,8 +315,8 @@ fn file_settings(text: &str, settings: &mut Settings) {
         tol_gap_rel: Option<f64>,
         tol_feas: Option<f64>,
     }
-    let Ok(File { settings: Some(s) }) = serde_json::from_str::<File>(text) else {
-        return;
+    let Some(s) = serde_json::from_str::<File>(text)?.settings else {
+        return Ok(());
     };
     if let Some(limit) = s.max_iter {
         settings.solve.max_iterations = limit;
@@ -327,4 +328,5 @@ fn file_settings(text: &str, settings: &mut Settings) {
     if let Some(least) = tolerances.into_iter().flatten().reduce(f64::min) {
         settings.solve.tolerance = least;
     }
+    Ok(())
 }
