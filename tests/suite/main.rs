@@ -1,1 +1,4 @@
+#[cfg(feature = "cli")]
+mod cli;
+mod hostile;
 mod lapack;
