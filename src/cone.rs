@@ -105,13 +105,13 @@ pub(crate) fn validate(cones: &[Cone], m: usize) -> Result<()> {
     Ok(())
 }
 
-/// The row range of each cone.
+/// The row range of each cone. Rows beyond the largest index are cut off there.
 pub fn row_ranges(cones: &[Cone]) -> Vec<Range<usize>> {
-    let mut start = 0;
+    let mut start = 0usize;
     cones
         .iter()
         .map(|c| {
-            let r = start..start + c.rows();
+            let r = start..start.saturating_add(c.rows());
             start = r.end;
             r
         })

@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::linsolve::{Evidence, Prepared, StopReason, Workspace};
+use crate::pattern::check_finite;
 use crate::point::PreparedPoint;
 use crate::program::ConeProgram;
 use crate::projection::Projection;
@@ -18,6 +19,9 @@ use crate::residual::{
 use crate::settings::Settings;
 use crate::solution::Solution;
 use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent};
+
+/// Above this an unrefined point is no solution: v = z - s of an interior-point answer stays below 1e-4.
+const UNREFINED_RESIDUAL: f64 = 1e-3;
 
 /// A derivative with what is known about it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -118,19 +122,17 @@ impl Derivative {
     /// Prepares the derivative at a solution, refining it first unless that was done or is switched off.
     ///
     /// # Errors
-    /// [`Error::Dimension`], [`Error::Setting`], [`Error::Factorization`], [`Error::TooLarge`]; under `strict`,
+    /// [`Error::Dimension`], [`Error::NonFinite`], [`Error::Setting`], [`Error::Factorization`], [`Error::TooLarge`]; under `strict`,
     /// [`Error::NotTrusted`] if the point itself rules out trust.
     pub fn new(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Self> {
         settings.validate()?;
-        let solution = if settings.refine.enabled && solution.refinement.is_none() {
+        let mut solution = if settings.refine.enabled && solution.refinement.is_none() {
             refine(program, solution, settings)?
         } else {
-            crate::program::check_length("x", program.n(), solution.x.len())?;
-            crate::program::check_length("z", program.m(), solution.z.len())?;
-            crate::program::check_length("s", program.m(), solution.s.len())?;
+            solution.check(program)?;
             solution.clone()
         };
-        let mut solution = solution;
+        solution.free_rows(program);
         let mut prepared_point = PreparedPoint::new(program, &solution, settings)?;
         // Where the linear system is so ill-conditioned that Newton with a fixed regularization stopped early, the factorization
         // made for the derivative takes the last steps.
@@ -151,21 +153,22 @@ impl Derivative {
             jacobian,
             prepared,
             v,
+            residual,
             error,
-            ..
         } = prepared_point;
         let projection = jacobian.projection();
         let (_, dv) = error.split_at(program.n());
         let (kinks, mut warnings) = classify(program, &solution, &v, dv, projection, settings);
         let point_error = point_error(program, &solution.x, &v, &error, projection);
+        // Whatever the solution says of itself, it may belong to other data.
         match solution.refinement {
-            Some(r) if r.accepted => {
+            Some(r) if r.accepted && residual <= 2.0 * settings.refine.tolerance => {
                 if point_error.is_nan() || point_error > POINT_TOLERANCE {
                     warnings.push(Warning::PointError { error: point_error });
                 }
             }
-            Some(r) => warnings.push(Warning::NotRefined { residual: r.before }),
-            None => warnings.push(Warning::Unrefined),
+            None if residual <= UNREFINED_RESIDUAL => warnings.push(Warning::Unrefined),
+            _ => warnings.push(Warning::NotRefined { residual }),
         }
         if prepared.is_singular() {
             warnings.push(Warning::Singular {
@@ -317,6 +320,7 @@ impl Derivative {
     ) -> Result<Evidence> {
         let program = self.program();
         tangent.check(program)?;
+        work.fit(&self.jacobian);
         data_tangent_into(
             program,
             &self.solution.x,
@@ -345,6 +349,10 @@ impl Derivative {
         for s in &mut out.s {
             *s = -*s;
         }
+        // A large seed can overflow.
+        check_finite("derivative of x", &out.x)?;
+        check_finite("derivative of z", &out.z)?;
+        check_finite("derivative of s", &out.s)?;
         self.strictly(evidence)
     }
 
@@ -361,6 +369,7 @@ impl Derivative {
     ) -> Result<Evidence> {
         let program = self.program();
         cotangent.check(program)?;
+        work.fit(&self.jacobian);
         let projection = self.jacobian.projection();
         let (top, bottom) = work.rhs.split_at_mut(program.n());
         for (t, g) in top.iter_mut().zip(&cotangent.x) {
@@ -395,6 +404,11 @@ impl Derivative {
             wanted,
             out,
         );
+        // A large seed can overflow.
+        check_finite("gradient of P", &out.p)?;
+        check_finite("gradient of q", &out.q)?;
+        check_finite("gradient of A", &out.a)?;
+        check_finite("gradient of b", &out.b)?;
         self.strictly(evidence)
     }
 
@@ -592,7 +606,7 @@ impl Derivative {
     }
 }
 
-/// Memory for the `*_into` forms of [`Derivative`].
+/// Memory for the `*_into` forms of [`Derivative`]. One made by another derivative is refitted, which allocates.
 #[derive(Debug)]
 pub struct DerivativeWorkspace {
     linear: Workspace,
@@ -600,6 +614,17 @@ pub struct DerivativeWorkspace {
     answer: Vec<f64>,
     scratch: Vec<f64>,
     masked: Vec<f64>,
+}
+
+impl DerivativeWorkspace {
+    /// Takes the lengths a Jacobian needs; nothing happens to a workspace made for it.
+    fn fit(&mut self, jacobian: &ResidualJacobian) {
+        let dim = jacobian.dim();
+        self.rhs.resize(dim, 0.0);
+        self.answer.resize(dim, 0.0);
+        self.scratch.resize(jacobian.scratch_len(), 0.0);
+        self.masked.resize(jacobian.program().m(), 0.0);
+    }
 }
 
 fn worse(worst: Option<Evidence>, next: Evidence) -> Evidence {

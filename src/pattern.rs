@@ -203,7 +203,7 @@ impl SparseMatrix {
     /// From compressed rows; columns sorted and unique in each row. Gradients come back in this order.
     ///
     /// # Errors
-    /// [`Error::Dimension`], [`Error::Pattern`], [`Error::NonFinite`].
+    /// [`Error::Dimension`], [`Error::Pattern`], [`Error::NonFinite`]; [`Error::TooLarge`] for more columns than memory.
     pub fn from_csr(
         name: &'static str,
         rows: usize,
@@ -213,7 +213,15 @@ impl SparseMatrix {
         data: &[f64],
     ) -> Result<Self> {
         check_compressed(name, rows, cols, indptr, indices, data)?;
-        let mut start = vec![0usize; cols + 1];
+        // Nothing in the input is as long as the columns: a number alone must not exhaust the memory.
+        let mut start = Vec::new();
+        let len = cols.saturating_add(1);
+        start.try_reserve_exact(len).map_err(|_| Error::TooLarge {
+            what: "column pointers",
+            bytes: 8 * (cols as u128 + 1),
+            limit: isize::MAX as u128,
+        })?;
+        start.resize(len, 0usize);
         for &j in indices {
             start[j + 1] += 1;
         }

@@ -5,7 +5,7 @@ use crate::linsolve::Prepared;
 use crate::program::ConeProgram;
 use crate::projection::Projection;
 use crate::regularity::point_error;
-use crate::residual::{ResidualJacobian, relative_residual, residual_into};
+use crate::residual::{ResidualJacobian, relative_residual, relative_residual_at, residual_into};
 use crate::settings::Settings;
 use crate::solution::Solution;
 
@@ -17,7 +17,8 @@ pub(crate) struct PreparedPoint {
     pub(crate) jacobian: ResidualJacobian,
     pub(crate) prepared: Prepared,
     pub(crate) v: Vec<f64>,
-    relative: f64,
+    /// Relative residual of F.
+    pub(crate) residual: f64,
     /// (dx, dv), n + m; zero at a singular point.
     pub(crate) error: Vec<f64>,
 }
@@ -49,7 +50,7 @@ impl PreparedPoint {
             jacobian,
             prepared,
             v,
-            relative,
+            residual: relative,
             error,
         })
     }
@@ -71,21 +72,16 @@ impl PreparedPoint {
         let Ok(projection) = Projection::new(program.cones(), &v) else {
             return Ok(None);
         };
-        let (z, s) = (projection.z(), projection.s());
-        let mut f = vec![0.0; x.len() + v.len()];
-        residual_into(program, &x, z, s, &mut f);
-        let relative = relative_residual(program, &x, z, s, &f);
-        if relative.is_nan() || relative > 0.5 * self.relative {
+        let relative = relative_residual_at(program, &x, &projection);
+        if relative.is_nan() || relative > 0.5 * self.residual {
             return Ok(None);
         }
         let mut polished = solution.clone();
         polished.objective = program.objective(&x)?;
         polished.x = x;
-        polished.z = z.to_vec();
-        polished.s = s.to_vec();
-        for &i in program.unbounded() {
-            polished.s[i] = program.b()[i];
-        }
+        polished.z = projection.z().to_vec();
+        polished.s = projection.s().to_vec();
+        polished.free_rows(program);
         if let Some(r) = &mut polished.refinement {
             r.after = relative;
             r.steps += 1;

@@ -125,9 +125,7 @@ impl Point {
 /// # Errors
 /// [`Error::Dimension`] and [`Error::NonFinite`] for a solution that does not fit the program.
 pub fn refine(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Solution> {
-    crate::program::check_length("x", program.n(), solution.x.len())?;
-    crate::program::check_length("z", program.m(), solution.z.len())?;
-    crate::program::check_length("s", program.m(), solution.s.len())?;
+    solution.check(program)?;
     let mut point = Point::new(program, solution.x.clone(), solution.v(program))?;
     let before = point.relative;
     let mut best: Option<Point> = None;
@@ -187,9 +185,7 @@ pub fn refine(program: &ConeProgram, solution: &Solution, settings: &Settings) -
     refined.x = best.x;
     refined.z = best.projection.z().to_vec();
     refined.s = best.projection.s().to_vec();
-    for &i in program.unbounded() {
-        refined.s[i] = program.b()[i];
-    }
+    refined.free_rows(program);
     Ok(refined)
 }
 

@@ -164,6 +164,7 @@ pub(crate) fn classify(
         .effective_a()
         .absolute()
         .multiply_add(1.0, &size, &mut scale);
+    let dual = dual_scale(program, &size, &solution.z);
     let mut kinks = Vec::new();
     let mut warnings = Vec::new();
     for (margin, cone) in projection.margins().iter().zip(program.cones()) {
@@ -174,14 +175,27 @@ pub(crate) fn classify(
                 .rows
                 .clone()
                 .map(|i| {
-                    let threshold = settings.ambiguity * scale[i];
+                    let size = if v[i] > 0.0 {
+                        scale[i].max(dual[i])
+                    } else {
+                        scale[i]
+                    };
+                    let threshold = settings.ambiguity * size;
                     (vec![i], v[i].abs(), threshold.max(10.0 * error[i].abs()))
                 })
                 .collect(),
             _ => {
-                let largest = scale[margin.rows.clone()]
+                let rows = margin.rows.clone();
+                let largest = scale[rows.clone()].iter().fold(0.0_f64, |m, x| m.max(*x));
+                let least = dual[rows]
                     .iter()
-                    .fold(0.0_f64, |m, x| m.max(*x));
+                    .filter(|x| **x > 0.0)
+                    .fold(f64::INFINITY, |m, x| m.min(*x));
+                let largest = if least.is_finite() {
+                    largest.max(least)
+                } else {
+                    largest
+                };
                 let threshold = settings.ambiguity * largest;
                 vec![(
                     margin.rows.clone().collect(),
@@ -215,4 +229,25 @@ pub(crate) fn classify(
         }
     }
     (kinks, warnings)
+}
+
+/// For each row the size of z_i at which it would be as large as some row of Px + A'z + q: a z_i that is rounding beside the terms it is
+/// added to says nothing about the row, however large it is itself. Zero for rows without entries.
+fn dual_scale(program: &ConeProgram, x: &[f64], z: &[f64]) -> Vec<f64> {
+    let (p, a) = (program.p().absolute(), program.effective_a().absolute());
+    let mut terms: Vec<f64> = program.q().iter().map(|q| 1.0 + q.abs()).collect();
+    p.multiply_symmetric_add(1.0, x, &mut terms);
+    let size: Vec<f64> = z.iter().map(|z| z.abs()).collect();
+    a.multiply_transpose_add(1.0, &size, &mut terms);
+    let mut scale = vec![f64::INFINITY; program.m()];
+    for (j, terms) in terms.iter().enumerate() {
+        let (rows, values) = a.column(j);
+        for (&i, &value) in rows.iter().zip(values).filter(|x| *x.1 > 0.0) {
+            scale[i] = scale[i].min(terms / value);
+        }
+    }
+    for scale in scale.iter_mut().filter(|s| s.is_infinite()) {
+        *scale = 0.0;
+    }
+    scale
 }

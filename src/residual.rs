@@ -52,7 +52,8 @@ pub(crate) fn residual_into(
     program.effective_a().multiply_add(-1.0, x, bottom);
 }
 
-/// |F| relative to its terms: the larger over the two rows of |row| / (1 + largest term), in the largest entry.
+/// |F| relative to its terms: the larger over the two rows of |row| / (min(1, data) + largest term), in the largest entry. The data
+/// are q above (P if q = 0) and b below (A if b = 0): without them, data of size 1e-8 would have no residual to speak of.
 pub(crate) fn relative_residual(
     program: &ConeProgram,
     x: &[f64],
@@ -73,15 +74,34 @@ pub(crate) fn relative_residual(
     let bottom = norm_max(&ax)
         .max(norm_max(s))
         .max(norm_max(program.effective_b()));
-    let (a, b) = (
-        norm_max(&f[..n]) / (1.0 + top),
-        norm_max(&f[n..]) / (1.0 + bottom),
+    let floor = |vector: &[f64], matrix: &SparseMatrix| {
+        [norm_max(vector), norm_max(matrix.values()), 1.0]
+            .into_iter()
+            .find(|size| *size > 0.0)
+            .map_or(1.0, |size| size.min(1.0))
+    };
+    let (top, bottom) = (
+        top + floor(program.q(), program.p()),
+        bottom + floor(program.effective_b(), program.effective_a()),
     );
+    let (a, b) = (norm_max(&f[..n]) / top, norm_max(&f[n..]) / bottom);
     if a.is_nan() || b.is_nan() {
         f64::NAN
     } else {
         a.max(b)
     }
+}
+
+/// [`relative_residual`] at a projected point.
+pub(crate) fn relative_residual_at(
+    program: &ConeProgram,
+    x: &[f64],
+    projection: &Projection,
+) -> f64 {
+    let (z, s) = (projection.z(), projection.s());
+    let mut f = vec![0.0; program.n() + program.m()];
+    residual_into(program, x, z, s, &mut f);
+    relative_residual(program, x, z, s, &f)
 }
 
 /// The embedding's map at (x, v, tau), n + m + 1 values. Unlike [`residual`] it takes the data as they are: give it programs whose

@@ -1,6 +1,6 @@
 //! A solution (x, z, s), how it was found, and how far it was refined.
 
-use crate::error::{Result, Status};
+use crate::error::{Error, Result, Status};
 use crate::pattern::check_finite;
 use crate::program::{ConeProgram, check_length};
 
@@ -40,26 +40,53 @@ pub struct Solution {
 }
 
 impl Solution {
-    /// A solution found elsewhere, to be refined and differentiated.
+    /// A solution found elsewhere, to be refined and differentiated. On rows without a bound z and s are not read.
     ///
     /// # Errors
     /// [`crate::Error::Dimension`], [`crate::Error::NonFinite`].
     pub fn given(program: &ConeProgram, x: Vec<f64>, z: Vec<f64>, s: Vec<f64>) -> Result<Self> {
-        check_length("x", program.n(), x.len())?;
-        check_length("z", program.m(), z.len())?;
-        check_length("s", program.m(), s.len())?;
-        check_finite("x", &x)?;
-        check_finite("z", &z)?;
-        let objective = program.objective(&x)?;
-        Ok(Self {
+        let mut solution = Self {
             x,
             z,
             s,
-            objective,
+            objective: 0.0,
             status: Status::Solved,
             iterations: 0,
             refinement: None,
-        })
+        };
+        solution.free_rows(program);
+        solution.check(program)?;
+        solution.objective = program.objective(&solution.x)?;
+        Ok(solution)
+    }
+
+    /// Lengths, and finite numbers except in s on rows without a bound.
+    pub(crate) fn check(&self, program: &ConeProgram) -> Result<()> {
+        check_length("x", program.n(), self.x.len())?;
+        check_length("z", program.m(), self.z.len())?;
+        check_length("s", program.m(), self.s.len())?;
+        check_finite("x", &self.x)?;
+        check_finite("z", &self.z)?;
+        let unbounded = program.unbounded();
+        match (0..self.s.len())
+            .find(|i| !self.s[*i].is_finite() && unbounded.binary_search(i).is_err())
+        {
+            Some(index) => Err(Error::NonFinite {
+                what: "s",
+                index,
+                value: self.s[index],
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// z = 0 and s = b on rows without a bound, whatever a solver left there.
+    pub(crate) fn free_rows(&mut self, program: &ConeProgram) {
+        for &i in program.unbounded() {
+            if let (Some(z), Some(s)) = (self.z.get_mut(i), self.s.get_mut(i)) {
+                (*z, *s) = (0.0, program.b()[i]);
+            }
+        }
     }
 
     /// v = z - s, with v = -1 on rows without a bound.

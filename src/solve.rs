@@ -137,11 +137,36 @@ fn supported(cone: &Cone) -> SupportedConeT<f64> {
         Cone::PsdTriangle(k) => SupportedConeT::PSDTriangleConeT(*k),
         Cone::Exponential => SupportedConeT::ExponentialConeT(),
         Cone::Power(a) => SupportedConeT::PowerConeT(*a),
-        Cone::GeneralizedPower(a, d) => SupportedConeT::GenPowerConeT(a.clone(), *d),
+        Cone::GeneralizedPower(a, d) => SupportedConeT::GenPowerConeT(summing_to_one(a), *d),
     }
 }
 
-fn interpret(program: &ConeProgram, found: DefaultSolution<f64>) -> Result<Solution> {
+/// Clarabel panics unless the exponents sum to 1 within half a rounding error each.
+fn summing_to_one(exponents: &[f64]) -> Vec<f64> {
+    let sum: f64 = exponents.iter().sum();
+    let mut out: Vec<f64> = exponents.iter().map(|x| x / sum).collect();
+    // What rounding leaves goes to the largest, where it is relatively least.
+    for _ in 0..4 {
+        let excess = out.iter().sum::<f64>() - 1.0;
+        if excess == 0.0 {
+            break;
+        }
+        if let Some(largest) = out.iter_mut().max_by(|a, b| a.total_cmp(b)) {
+            *largest -= excess;
+        }
+    }
+    out
+}
+
+fn interpret(program: &ConeProgram, mut found: DefaultSolution<f64>) -> Result<Solution> {
+    let finite = [&found.x, &found.z, &found.s]
+        .iter()
+        .all(|v| norm_max(v).is_finite());
+    // On rows without a bound Clarabel saw 0'x + s = 1: its small z would meet the caller's b = 1e20.
+    for &i in program.unbounded() {
+        found.z[i] = 0.0;
+        found.s[i] = program.b()[i];
+    }
     let status = match found.status {
         SolverStatus::Solved => Status::Solved,
         SolverStatus::AlmostSolved => Status::AlmostSolved,
@@ -162,9 +187,6 @@ fn interpret(program: &ConeProgram, found: DefaultSolution<f64>) -> Result<Solut
         SolverStatus::NumericalError | SolverStatus::Unsolved => Status::NumericalError,
         SolverStatus::InsufficientProgress => Status::InsufficientProgress,
     };
-    let finite = [&found.x, &found.z, &found.s]
-        .iter()
-        .all(|v| norm_max(v).is_finite());
     if !finite || !matches!(status, Status::Solved | Status::AlmostSolved) {
         return Err(Error::NotSolved {
             status: if finite {
@@ -185,10 +207,6 @@ fn interpret(program: &ConeProgram, found: DefaultSolution<f64>) -> Result<Solut
     let mut solution = Solution::given(program, found.x, found.z, found.s)?;
     solution.status = status;
     solution.iterations = found.iterations;
-    for &i in program.unbounded() {
-        solution.z[i] = 0.0;
-        solution.s[i] = program.b()[i];
-    }
     Ok(solution)
 }
 

@@ -17,7 +17,7 @@ pub fn index(i: usize, j: usize) -> usize {
 /// # Errors
 /// [`Error::Dimension`] if `len` is no triangular number.
 pub fn order(len: usize) -> Result<usize> {
-    let k = ((((8 * len + 1) as f64).sqrt() - 1.0) / 2.0).round() as usize;
+    let k = (((8.0 * len as f64 + 1.0).sqrt() - 1.0) / 2.0).round() as usize;
     if crate::cone::triangular(k) != len {
         return Err(Error::Dimension {
             what: "svec",
@@ -33,10 +33,11 @@ pub fn order(len: usize) -> Result<usize> {
 /// # Errors
 /// [`Error::Dimension`] if the matrix has not k*k entries.
 pub fn svec(matrix: &[f64], k: usize) -> Result<Vec<f64>> {
-    if matrix.len() != k * k {
+    let expected = k.saturating_mul(k);
+    if matrix.len() != expected {
         return Err(Error::Dimension {
             what: "matrix",
-            expected: k * k,
+            expected,
             found: matrix.len(),
         });
     }

@@ -108,7 +108,7 @@ pub struct Prepared {
     absolute_a: SparseMatrix,
 }
 
-/// Memory of a solve, reused from one to the next.
+/// Memory of a solve, reused from one to the next. One made for another factorization is made anew by the first solve.
 pub struct Workspace {
     residual: Vec<f64>,
     correction: Vec<f64>,
@@ -117,6 +117,16 @@ pub struct Workspace {
     scratch: Vec<f64>,
     reduced: [Vec<f64>; 4],
     memory: MemBuffer,
+    shape: Shape,
+}
+
+/// What a solve needs of its memory.
+#[derive(Clone, Copy, PartialEq)]
+struct Shape {
+    dim: usize,
+    scratch: usize,
+    reduced: usize,
+    memory: StackReq,
 }
 
 impl std::fmt::Debug for Workspace {
@@ -140,14 +150,14 @@ impl Prepared {
     /// `Auto` falls back to the next method instead.
     pub fn new(jacobian: &ResidualJacobian, settings: LinearSettings) -> Result<Self> {
         let (factors, condition) = match settings.solver {
-            LinearSolver::Auto => auto(jacobian)?,
+            LinearSolver::Auto => auto(jacobian, settings)?,
             LinearSolver::Ldl => ldl(jacobian, &REGULARIZATIONS)?,
             LinearSolver::Lu => {
                 let lu = Lu::new(jacobian)?;
                 let condition = lu.condition(&mut MemBuffer::new(lu.scratch()));
                 (Factors::Lu(Box::new(lu)), condition)
             }
-            LinearSolver::Lsqr => (Factors::Lsqr, 1.0),
+            LinearSolver::Lsqr => (Factors::Lsqr, lsqr_condition(jacobian, settings)),
         };
         Ok(Self::with_factors(jacobian, factors, condition, settings))
     }
@@ -207,21 +217,31 @@ impl Prepared {
 
     /// Memory for solves with this factorization.
     pub fn workspace(&self, jacobian: &ResidualJacobian) -> Workspace {
-        let dim = jacobian.dim();
-        let (len, memory) = match &self.factors {
-            Factors::Ldl(f) | Factors::MinimumNorm(f) => (f.reduced.len(), f.scratch()),
-            Factors::Lu(f) => (0, f.scratch()),
-            Factors::Lsqr => (0, StackReq::EMPTY),
-        };
-        let zeros = || vec![0.0; dim];
+        let shape = self.shape(jacobian);
+        let zeros = || vec![0.0; shape.dim];
         Workspace {
             residual: zeros(),
             correction: zeros(),
             rhs: zeros(),
             bound: zeros(),
-            scratch: vec![0.0; jacobian.scratch_len()],
-            reduced: std::array::from_fn(|_| vec![0.0; len]),
-            memory: MemBuffer::new(memory),
+            scratch: vec![0.0; shape.scratch],
+            reduced: std::array::from_fn(|_| vec![0.0; shape.reduced]),
+            memory: MemBuffer::new(shape.memory),
+            shape,
+        }
+    }
+
+    fn shape(&self, jacobian: &ResidualJacobian) -> Shape {
+        let (reduced, memory) = match &self.factors {
+            Factors::Ldl(f) | Factors::MinimumNorm(f) => (f.reduced.len(), f.scratch()),
+            Factors::Lu(f) => (0, f.scratch()),
+            Factors::Lsqr => (0, StackReq::EMPTY),
+        };
+        Shape {
+            dim: jacobian.dim(),
+            scratch: jacobian.scratch_len(),
+            reduced,
+            memory,
         }
     }
 
@@ -264,6 +284,9 @@ impl Prepared {
         let dim = jacobian.dim();
         crate::program::check_length("right-hand side", dim, rhs.len())?;
         crate::program::check_length("out", dim, out.len())?;
+        if work.shape != self.shape(jacobian) {
+            *work = self.workspace(jacobian);
+        }
         let mut evidence = Evidence {
             method: match self.factors {
                 Factors::Ldl(_) => Method::Ldl,
@@ -292,7 +315,7 @@ impl Prepared {
             });
         }
         // Scaled by a power of two so that a seed of any size is solved with the same digits.
-        let unit = size.log2().floor().exp2();
+        let unit = power_of_two(size);
         for (r, b) in work.rhs.iter_mut().zip(rhs) {
             *r = b / unit;
         }
@@ -493,6 +516,11 @@ impl Prepared {
     }
 }
 
+/// A power of two within a factor 2 of a normal number, without the rounding of a logarithm, which overflows near the largest.
+fn power_of_two(size: f64) -> f64 {
+    f64::from_bits(size.to_bits() & 0x7ff0_0000_0000_0000).max(f64::MIN_POSITIVE)
+}
+
 /// y += M |x| for a nonnegative M, symmetric from its upper triangle or general.
 fn absolute_multiply(matrix: &SparseMatrix, x: &[f64], y: &mut [f64], symmetric: bool) {
     for j in 0..matrix.cols() {
@@ -525,10 +553,35 @@ fn ldl(jacobian: &ResidualJacobian, regularizations: &[f64]) -> Result<(Factors,
     last.map(|()| (Factors::Ldl(Box::new(ldl)), f64::INFINITY))
 }
 
-fn auto(jacobian: &ResidualJacobian) -> Result<(Factors, f64)> {
+/// LSQR's condition estimate on a generic right-hand side; infinity if it does not reach one. A singular system can still have
+/// solutions for the seeds of interest, and then nothing else tells that they are not unique.
+fn lsqr_condition(jacobian: &ResidualJacobian, settings: LinearSettings) -> f64 {
+    let dim = jacobian.dim();
+    let mut scratch = vec![0.0; jacobian.scratch_len()];
+    let mut second = scratch.clone();
+    let report = lsqr(
+        |u, out| jacobian.apply_into(u, out, &mut scratch),
+        |u, out| jacobian.apply_transpose_into(u, out, &mut second),
+        &probe_vector(dim),
+        &mut vec![0.0; dim],
+        LsqrSettings {
+            tolerance: 1e-13,
+            max_iterations: settings.lsqr_max_iterations,
+            max_condition: SINGULAR,
+        },
+    );
+    match report.stop {
+        LsqrStop::Solved | LsqrStop::ZeroRightHandSide => report.condition.max(1.0),
+        _ => f64::INFINITY,
+    }
+}
+
+fn auto(jacobian: &ResidualJacobian, settings: LinearSettings) -> Result<(Factors, f64)> {
     match ldl(jacobian, &REGULARIZATIONS) {
         Ok((factors, condition)) if condition <= SINGULAR => return Ok((factors, condition)),
-        Err(Error::TooLarge { .. }) => return Ok((Factors::Lsqr, 1.0)),
+        Err(Error::TooLarge { .. }) => {
+            return Ok((Factors::Lsqr, lsqr_condition(jacobian, settings)));
+        }
         _ => {}
     }
     if jacobian.dim() <= LU_MAX_DIM

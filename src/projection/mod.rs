@@ -97,6 +97,9 @@ impl Projection {
                 method: "eigenvalues of a PSD block",
             })?;
             blocks.push(block);
+            // The projection of numbers near the largest need not be representable.
+            check_finite("projection of v, z", &z[rows.clone()])?;
+            check_finite("projection of v, s", &s[rows.clone()])?;
             margins.push(Margin {
                 cone: index,
                 kind: cone.name(),

@@ -9,6 +9,7 @@
 //! Sun, Sun, Semismooth matrix-valued functions, 2002.
 
 use super::Block;
+use super::numeric::power_of_two_scale;
 use crate::svec::index;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
@@ -67,7 +68,7 @@ pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Opti
     // faer 0.24's divide and conquer (orders above 128) is silently inaccurate away from norm 1: scale by a power of two.
     let largest = v.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
     let unit = if largest > 0.0 {
-        largest.log2().floor().exp2()
+        power_of_two_scale(v)
     } else {
         1.0
     };

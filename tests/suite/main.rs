@@ -1,7 +1,10 @@
 mod allocations;
 mod builder;
+#[cfg(feature = "cli")]
+mod cli;
 mod derivative;
 mod generate;
+mod hostile;
 mod lapack;
 mod problems;
 mod projection;

@@ -1,9 +1,17 @@
 //! The command-line tool: solve, differentiate and check problems in Clarabel's JSON.
 
+/// println! for a pipe that may be closed.
+macro_rules! say {
+    ($($words:tt)*) => {
+        $crate::write_line(format_args!($($words)*))
+    };
+}
+
 mod output;
 mod run;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -105,6 +113,17 @@ enum Solver {
     Ldl,
     Lu,
     Lsqr,
+}
+
+/// Ends the process if nobody reads any more, or if the output cannot be written.
+fn write_line(line: std::fmt::Arguments<'_>) {
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("conediff: standard output: {error}");
+        std::process::exit(2);
+    }
 }
 
 fn main() -> ExitCode {

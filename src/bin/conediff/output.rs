@@ -129,18 +129,20 @@ pub fn check_json(derivative: &Derivative, report: &GradcheckReport) -> Value {
 }
 
 pub fn solution_table(program: &ConeProgram, solution: &Solution) {
-    println!(
+    say!(
         "{} variables, {} rows: {}",
         program.n(),
         program.m(),
         cones(program.cones())
     );
-    println!(
+    say!(
         "{} after {} iterations, objective {:.10e}",
-        solution.status, solution.iterations, solution.objective
+        solution.status,
+        solution.iterations,
+        solution.objective
     );
     if let Some(r) = solution.refinement {
-        println!(
+        say!(
             "refinement: residual {:.1e} -> {:.1e} in {} steps, {}",
             r.before,
             r.after,
@@ -155,35 +157,38 @@ pub fn solution_table(program: &ConeProgram, solution: &Solution) {
 }
 
 fn evidence_table(evidence: &Evidence, trusted: bool, warnings: &[Warning]) {
-    println!(
+    say!(
         "linear step: {}, residual {:.1e}, {} refinement steps, condition {:.1e}",
         value(evidence.method).as_str().unwrap_or("?"),
         evidence.residual,
         evidence.refinement_steps,
         evidence.condition
     );
-    println!("{}", if trusted { "trusted" } else { "NOT TRUSTED" });
+    say!("{}", if trusted { "trusted" } else { "NOT TRUSTED" });
     for w in warnings {
-        println!("warning: {w}");
+        say!("warning: {w}");
     }
 }
 
 fn vectors_table(title: &str, parts: &[(&str, &[f64])]) {
-    println!(
+    say!(
         "{title:<10} {:>8} {:>14} {:>14} {:>9}",
-        "entries", "2-norm", "largest", "at"
+        "entries",
+        "2-norm",
+        "largest",
+        "at"
     );
     for (name, x) in parts {
         let at = (0..x.len()).max_by(|&i, &j| x[i].abs().total_cmp(&x[j].abs()));
         match at {
-            Some(at) => println!(
+            Some(at) => say!(
                 "{name:<10} {:>8} {:>14.6e} {:>14.6e} {:>9}",
                 x.len(),
                 norm(x),
                 x[at],
                 at
             ),
-            None => println!("{name:<10} {:>8} {:>14} {:>14} {:>9}", 0, "-", "-", "-"),
+            None => say!("{name:<10} {:>8} {:>14} {:>14} {:>9}", 0, "-", "-", "-"),
         }
     }
 }
@@ -210,9 +215,12 @@ const SHOWN_CONES: usize = 20;
 
 pub fn report_table(derivative: &Derivative) {
     solution_table(derivative.program(), derivative.solution());
-    println!(
+    say!(
         "{:>5} {:<18} {:>12} {:>10}  derivative of the projection",
-        "cone", "kind", "rows", "margin"
+        "cone",
+        "kind",
+        "rows",
+        "margin"
     );
     let projection = derivative.projection();
     let mut order: Vec<usize> = (0..projection.margins().len()).collect();
@@ -234,7 +242,7 @@ pub fn report_table(derivative: &Derivative) {
                 "between: both move".to_string()
             }
         };
-        println!(
+        say!(
             "{:>5} {:<18} {:>12} {:>10.1e}  {element}",
             margin.cone,
             margin.kind,
@@ -243,16 +251,16 @@ pub fn report_table(derivative: &Derivative) {
         );
     }
     if order.len() > SHOWN_CONES {
-        println!(
+        say!(
             "      and {} cones with larger margins",
             order.len() - SHOWN_CONES
         );
     }
-    println!(
+    say!(
         "condition of the linear system: {:.1e}",
         derivative.condition()
     );
-    println!(
+    say!(
         "{}",
         if derivative.is_trusted_point() {
             "derivatives here are trusted"
@@ -261,7 +269,7 @@ pub fn report_table(derivative: &Derivative) {
         }
     );
     for w in derivative.warnings() {
-        println!("warning: {w}");
+        say!("warning: {w}");
     }
 }
 
@@ -359,10 +367,10 @@ pub fn rows_json(rows: &[CheckRow]) -> Value {
 
 /// A Markdown table, for a terminal and for docs/ alike.
 pub fn rows_table(rows: &[CheckRow]) {
-    println!(
+    say!(
         "| problem | n | m | cones | F before | F after | method | linear residual | against differences | seconds | derivative |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    say!("|---|---|---|---|---|---|---|---|---|---|---|");
     for r in rows {
         let number = |x: f64| {
             if x.is_nan() {
@@ -382,7 +390,7 @@ pub fn rows_table(rows: &[CheckRow]) {
             Some(false) => format!("not trusted: {}", r.note),
             None => format!("{}: {}", r.status, r.note),
         };
-        println!(
+        say!(
             "| {} | {} | {} | {} | {} | {} | {} | {} | {difference} | {:.2} | {state} |",
             r.problem,
             r.n,
@@ -397,7 +405,7 @@ pub fn rows_table(rows: &[CheckRow]) {
     }
     let count = |trusted: bool| rows.iter().filter(|r| r.trusted == Some(trusted)).count();
     let contradicted = rows.iter().filter(|r| r.contradicted()).count();
-    println!(
+    say!(
         "\n{} problems: {} trusted ({contradicted} contradicted by differences), {} not trusted, {} not solved",
         rows.len(),
         count(true),

@@ -45,7 +45,7 @@ pub fn run(command: Command) -> u8 {
             };
             eprintln!("conediff: {message}");
             if json {
-                println!("{}", output::failure(status, &message, error));
+                say!("{}", output::failure(status, &message, error));
             }
             if status == "error" {
                 BAD_INPUT
@@ -62,7 +62,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
             let (program, settings) = read(&one.file, &one.choices)?;
             let solution = solve(&program, &settings)?;
             if one.choices.json {
-                println!("{}", output::solution_json(&solution));
+                say!("{}", output::solution_json(&solution));
             } else {
                 output::solution_table(&program, &solution);
             }
@@ -87,7 +87,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
             let derivative = differentiate(&program, &settings)?;
             let gradient = derivative.vjp(&cotangent)?;
             if one.choices.json {
-                println!("{}", output::vjp_json(&derivative, &gradient));
+                say!("{}", output::vjp_json(&derivative, &gradient));
             } else {
                 output::vjp_table(&derivative, &gradient);
             }
@@ -109,7 +109,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
             let derivative = differentiate(&program, &settings)?;
             let result = derivative.jvp(&tangent)?;
             if one.choices.json {
-                println!("{}", output::jvp_json(&derivative, &result));
+                say!("{}", output::jvp_json(&derivative, &result));
             } else {
                 output::jvp_table(&derivative, &result);
             }
@@ -119,7 +119,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
             let (program, settings) = read(&one.file, &one.choices)?;
             let derivative = differentiate(&program, &settings)?;
             if one.choices.json {
-                println!("{}", output::report_json(&derivative));
+                say!("{}", output::report_json(&derivative));
             } else {
                 output::report_table(&derivative);
             }
@@ -150,10 +150,10 @@ fn check_one(file: &Path, choices: &Choices, check: &GradcheckSettings) -> Resul
     let derivative = differentiate(&program, &settings)?;
     let report = gradcheck_at(&derivative, &settings, check)?;
     if choices.json {
-        println!("{}", output::check_json(&derivative, &report));
+        say!("{}", output::check_json(&derivative, &report));
     } else {
         output::solution_table(&program, derivative.solution());
-        print!("{report}");
+        say!("{}", report.to_string().trim_end());
     }
     if report.trusted && report.verdict == Verdict::Disagrees {
         eprintln!("conediff: finite differences contradict the derivative");
@@ -200,7 +200,7 @@ fn check_many(files: &[std::path::PathBuf], choices: &Choices, check: &Gradcheck
     }
     bar.finish_and_clear();
     if choices.json {
-        println!("{}", output::rows_json(&rows));
+        say!("{}", output::rows_json(&rows));
     } else {
         output::rows_table(&rows);
     }
@@ -279,7 +279,8 @@ fn read(file: &Path, choices: &Choices) -> Result<(ConeProgram, Settings), Failu
     let text = read_text(file)?;
     let program = ConeProgram::from_json(&text)?;
     let mut settings = Settings::default();
-    file_settings(&text, &mut settings);
+    file_settings(&text, &mut settings)
+        .map_err(|e| Failure::File(format!("{}: settings: {e}", file.display())))?;
     if let Some(tolerance) = choices.solve_tolerance {
         settings.solve.tolerance = tolerance;
     }
@@ -301,7 +302,7 @@ fn read(file: &Path, choices: &Choices) -> Result<(ConeProgram, Settings), Failu
 }
 
 /// Clarabel's settings in the file that have a counterpart here: the limits, and the least of the gap and feasibility tolerances.
-fn file_settings(text: &str, settings: &mut Settings) {
+fn file_settings(text: &str, settings: &mut Settings) -> serde_json::Result<()> {
     #[derive(serde::Deserialize)]
     struct File {
         settings: Option<FileSettings>,
@@ -314,8 +315,8 @@ fn file_settings(text: &str, settings: &mut Settings) {
         tol_gap_rel: Option<f64>,
         tol_feas: Option<f64>,
     }
-    let Ok(File { settings: Some(s) }) = serde_json::from_str::<File>(text) else {
-        return;
+    let Some(s) = serde_json::from_str::<File>(text)?.settings else {
+        return Ok(());
     };
     if let Some(limit) = s.max_iter {
         settings.solve.max_iterations = limit;
@@ -327,4 +328,5 @@ fn file_settings(text: &str, settings: &mut Settings) {
     if let Some(least) = tolerances.into_iter().flatten().reduce(f64::min) {
         settings.solve.tolerance = least;
     }
+    Ok(())
 }
