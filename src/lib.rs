@@ -64,7 +64,7 @@
 //! | `projection/` | projection onto K*, element of its Jacobian, margin; one file for each cone |
 //! | `residual` | F, its Jacobian, its derivative in the data |
 //! | `linsolve/` | J u = r and J'w = g: LDL', LU, LSQR, refinement, evidence |
-//! | `refine`, `regularity`, `point`, `derivative` | Newton refinement; kinks and warnings; the point's own error; JVP, VJP, Jacobian |
+//! | `refine`, `regularity`, `point`, `derivative`, `jacobian` | Newton refinement; kinks and warnings; the point's own error; JVP and VJP; the Jacobian |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
@@ -85,6 +85,7 @@ mod derivative;
 mod error;
 mod generate;
 mod gradcheck;
+mod jacobian;
 mod json;
 #[cfg(not(feature = "system-lapack"))]
 mod lapack;
@@ -105,15 +106,14 @@ mod tangent;
 
 pub use builder::{Affine, ProgramBuilder};
 pub use cone::{Cone, row_ranges};
-pub use derivative::{
-    Checked, DataCoordinate, DenseMatrix, Derivative, DerivativeWorkspace, SolutionCoordinate,
-};
+pub use derivative::{Checked, Derivative, DerivativeWorkspace};
 pub use error::{Error, Iterate, Result, Status};
 pub use generate::{Generated, Generator};
 pub use gradcheck::{
     BlockCheck, FunctionCheck, GradcheckReport, GradcheckSettings, Verdict, gradcheck,
     gradcheck_at, gradcheck_function,
 };
+pub use jacobian::{DataCoordinate, DenseMatrix, SolutionCoordinate};
 pub use linsolve::{
     Evidence, LsqrReport, LsqrSettings, LsqrStop, Method, Prepared, StopReason, Workspace, lsqr,
 };

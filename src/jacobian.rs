@@ -1,0 +1,214 @@
+//! The Jacobian of the solution in the data, whole or by the columns and rows asked for.
+
+use crate::derivative::{Checked, Derivative};
+use crate::error::{Error, Result};
+use crate::linsolve::{Evidence, Method, StopReason};
+use crate::residual::Wanted;
+use crate::tangent::{DataTangent, SolutionTangent};
+
+/// One number of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataCoordinate {
+    /// Stored entry of P, in the caller's order.
+    P(usize),
+    /// Entry of q.
+    Q(usize),
+    /// Stored entry of A, in the caller's order.
+    A(usize),
+    /// Entry of b.
+    B(usize),
+}
+
+/// One number of the solution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SolutionCoordinate {
+    /// Entry of x.
+    X(usize),
+    /// Entry of z.
+    Z(usize),
+    /// Entry of s.
+    S(usize),
+}
+
+/// A dense matrix, column-major.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct DenseMatrix {
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// rows * cols values, column by column.
+    pub data: Vec<f64>,
+}
+
+impl DenseMatrix {
+    /// Column j.
+    pub fn column(&self, j: usize) -> &[f64] {
+        &self.data[j * self.rows..(j + 1) * self.rows]
+    }
+}
+
+impl Derivative {
+    /// Columns of the Jacobian of (x, z, s) stacked, n + 2m rows: one JVP each.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::Dimension`] for a coordinate out of range; [`Error::NotTrusted`] under `strict`.
+    pub fn jacobian_columns(&self, columns: &[DataCoordinate]) -> Result<Checked<DenseMatrix>> {
+        let program = self.program();
+        let rows = program.n() + 2 * program.m();
+        self.check_size("the Jacobian", rows, columns.len())?;
+        let mut tangent = DataTangent::zeros(program);
+        let mut out = SolutionTangent::zeros(program);
+        let mut work = self.workspace();
+        let mut data = Vec::with_capacity(rows * columns.len());
+        let mut worst = None;
+        for &coordinate in columns {
+            *data_entry(&mut tangent, coordinate)? = 1.0;
+            let evidence = self.jvp_into(&tangent, &mut out, &mut work)?;
+            *data_entry(&mut tangent, coordinate)? = 0.0;
+            worst = Some(worse(worst, evidence));
+            data.extend_from_slice(&out.x);
+            data.extend_from_slice(&out.z);
+            data.extend_from_slice(&out.s);
+        }
+        let value = DenseMatrix {
+            rows,
+            cols: columns.len(),
+            data,
+        };
+        Ok(self.checked(value, worst.unwrap_or(self.nothing())))
+    }
+
+    /// Rows of the Jacobian, one column of the result each: the gradient of a solution coordinate in (P, q, A, b) stacked, nnz(P) + n +
+    /// nnz(A) + m rows. One VJP each.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::jacobian_columns`].
+    pub fn jacobian_rows(&self, rows: &[SolutionCoordinate]) -> Result<Checked<DenseMatrix>> {
+        let program = self.program();
+        let len = program.p().nnz() + program.n() + program.a().nnz() + program.m();
+        self.check_size("the Jacobian", len, rows.len())?;
+        let mut seed = SolutionTangent::zeros(program);
+        let mut out = DataTangent::zeros(program);
+        let mut work = self.workspace();
+        let mut data = Vec::with_capacity(len * rows.len());
+        let mut worst = None;
+        for &coordinate in rows {
+            *solution_entry(&mut seed, coordinate)? = 1.0;
+            let evidence = self.vjp_into(&seed, Wanted::default(), &mut out, &mut work)?;
+            *solution_entry(&mut seed, coordinate)? = 0.0;
+            worst = Some(worse(worst, evidence));
+            data.extend_from_slice(&out.p);
+            data.extend_from_slice(&out.q);
+            data.extend_from_slice(&out.a);
+            data.extend_from_slice(&out.b);
+        }
+        let value = DenseMatrix {
+            rows: len,
+            cols: rows.len(),
+            data,
+        };
+        Ok(self.checked(value, worst.unwrap_or(self.nothing())))
+    }
+
+    /// The whole Jacobian, n + 2m rows (x, z, s) by nnz(P) + n + nnz(A) + m columns (P, q, A, b), by rows or columns, whichever
+    /// are fewer.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::jacobian_columns`].
+    pub fn jacobian(&self) -> Result<Checked<DenseMatrix>> {
+        let program = self.program();
+        let (n, m) = (program.n(), program.m());
+        let (np, na) = (program.p().nnz(), program.a().nnz());
+        let (rows, cols) = (n + 2 * m, np + n + na + m);
+        self.check_size("the Jacobian", rows, cols)?;
+        if cols <= rows {
+            let columns: Vec<DataCoordinate> = (0..np)
+                .map(DataCoordinate::P)
+                .chain((0..n).map(DataCoordinate::Q))
+                .chain((0..na).map(DataCoordinate::A))
+                .chain((0..m).map(DataCoordinate::B))
+                .collect();
+            return self.jacobian_columns(&columns);
+        }
+        let coordinates: Vec<SolutionCoordinate> = (0..n)
+            .map(SolutionCoordinate::X)
+            .chain((0..m).map(SolutionCoordinate::Z))
+            .chain((0..m).map(SolutionCoordinate::S))
+            .collect();
+        let transposed = self.jacobian_rows(&coordinates)?;
+        let mut data = vec![0.0; rows * cols];
+        for i in 0..rows {
+            for (j, &x) in transposed.value.column(i).iter().enumerate() {
+                data[j * rows + i] = x;
+            }
+        }
+        Ok(Checked {
+            value: DenseMatrix { rows, cols, data },
+            evidence: transposed.evidence,
+            trusted: transposed.trusted,
+            warnings: transposed.warnings,
+        })
+    }
+
+    fn check_size(&self, what: &'static str, rows: usize, cols: usize) -> Result<()> {
+        let bytes = 8 * rows as u128 * cols as u128;
+        let limit = u128::from(self.settings().max_dense_bytes);
+        if bytes > limit {
+            return Err(Error::TooLarge { what, bytes, limit });
+        }
+        Ok(())
+    }
+
+    /// Evidence of having solved nothing.
+    fn nothing(&self) -> Evidence {
+        Evidence {
+            method: Method::Ldl,
+            residual: 0.0,
+            converged: true,
+            refinement_steps: 0,
+            stop: StopReason::ZeroRightHandSide,
+            condition: self.condition(),
+            correction: 0.0,
+            iterations: 0,
+        }
+    }
+}
+
+fn worse(worst: Option<Evidence>, next: Evidence) -> Evidence {
+    match worst {
+        Some(w) if w.residual >= next.residual => w,
+        _ => next,
+    }
+}
+
+fn data_entry(tangent: &mut DataTangent, coordinate: DataCoordinate) -> Result<&mut f64> {
+    let (what, vector, k) = match coordinate {
+        DataCoordinate::P(k) => ("coordinate of P", &mut tangent.p, k),
+        DataCoordinate::Q(k) => ("coordinate of q", &mut tangent.q, k),
+        DataCoordinate::A(k) => ("coordinate of A", &mut tangent.a, k),
+        DataCoordinate::B(k) => ("coordinate of b", &mut tangent.b, k),
+    };
+    entry(what, vector, k)
+}
+
+fn solution_entry(
+    tangent: &mut SolutionTangent,
+    coordinate: SolutionCoordinate,
+) -> Result<&mut f64> {
+    let (what, vector, k) = match coordinate {
+        SolutionCoordinate::X(k) => ("coordinate of x", &mut tangent.x, k),
+        SolutionCoordinate::Z(k) => ("coordinate of z", &mut tangent.z, k),
+        SolutionCoordinate::S(k) => ("coordinate of s", &mut tangent.s, k),
+    };
+    entry(what, vector, k)
+}
+
+fn entry<'a>(what: &'static str, vector: &'a mut [f64], k: usize) -> Result<&'a mut f64> {
+    let expected = vector.len();
+    vector.get_mut(k).ok_or(Error::Dimension {
+        what,
+        expected,
+        found: k,
+    })
+}
