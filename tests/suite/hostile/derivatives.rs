@@ -512,6 +512,55 @@ fn duplicated_constraints_are_flagged_and_refused_under_strict() {
 }
 
 #[test]
+fn a_system_that_is_singular_but_for_rounding_is_flagged() {
+    // The ray A x = -t (1, w) of a second-order cone with q = 0: (1, -w)'A vanishes up to rounding, and z is any multiple of it.
+    for k in 0..40 {
+        let angle = 0.1 + 0.37 * f64::from(k);
+        let (w1, w2) = (angle.cos(), angle.sin());
+        for t in [0.1, 1.0, 3.0] {
+            for z in [0.25, 1.0, 4.0] {
+                let v = [z - t, -(z + t) * w1, -(z + t) * w2];
+                let a = [(0, 0, -1.0), (1, 0, -w1), (2, 0, -w2)];
+                let (program, given) =
+                    super::support::around(&[], &a, &[Cone::SecondOrder(3)], &[t], &v);
+                for settings in every_solver() {
+                    let Ok(d) = Derivative::new(&program, &given, &settings) else {
+                        continue;
+                    };
+                    let g = d.vjp(&SolutionTangent::random(&program, 1)).unwrap();
+                    assert!(
+                        !g.trusted,
+                        "{:?} {v:?} {:?}",
+                        settings.linear.solver, g.evidence
+                    );
+                }
+            }
+        }
+    }
+    // The same for matrices: x Q diag(0, 1) Q' with z = Q diag(1, 0) Q'.
+    for k in 0..40 {
+        let angle = 0.1 + 0.37 * f64::from(k);
+        let (c, s) = (angle.cos(), angle.sin());
+        let root = 2f64.sqrt();
+        let (on, off) = ([c * c, root * c * s, s * s], [s * s, -root * c * s, c * c]);
+        let v: Vec<f64> = (0..3).map(|i| on[i] - 0.5 * off[i]).collect();
+        let a: Vec<_> = (0..3).map(|i| (i, 0, -off[i])).collect();
+        let (program, given) = super::support::around(&[], &a, &[Cone::PsdTriangle(2)], &[0.5], &v);
+        for settings in every_solver() {
+            let Ok(d) = Derivative::new(&program, &given, &settings) else {
+                continue;
+            };
+            let g = d.vjp(&SolutionTangent::random(&program, 1)).unwrap();
+            assert!(
+                !g.trusted,
+                "psd {:?} {angle} {:?}",
+                settings.linear.solver, g.evidence
+            );
+        }
+    }
+}
+
+#[test]
 fn strict_mode_refuses_a_kink_with_its_margin() {
     // minimize 1/2 x^2 - x subject to x <= 1: weakly active.
     let program = program(
