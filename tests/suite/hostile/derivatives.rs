@@ -849,3 +849,49 @@ fn memory_of_another_derivative_does_not_panic_or_leak_into_the_answer() {
         assert_eq!(moved, large.jvp(&direction).unwrap().value);
     }
 }
+
+#[test]
+fn refinement_goes_on_while_one_block_of_the_residual_falls() {
+    // A binding row of size 4e-4: the regularization's error reaches the first block after the second.
+    let (p, a, z) = (2.189_039_375_303_241, -4.038_621_307_796_831e-4, 0.05);
+    let one = [(0, 0, p)];
+    let program = program(
+        &one,
+        &[-a * z],
+        &[(0, 0, a)],
+        &[0.0],
+        &[Cone::Nonnegative(1)],
+    );
+    let d = derivative(&program);
+    let mut seed = SolutionTangent::zeros(&program);
+    seed.x[0] = 1.0;
+    let g = d.vjp(&seed).unwrap();
+    assert!(g.trusted);
+    assert!(g.value.q[0].abs() < 1e-12, "{:e}", g.value.q[0]);
+    assert!(
+        (g.value.b[0] * a - 1.0).abs() < 1e-13,
+        "{:e}",
+        g.value.b[0] * a - 1.0
+    );
+    // ZECEVIC2 of Maros and Meszaros: along a change of b some of the terms vanish.
+    let program = ConeProgram::from_json(
+        r#"{"P":{"m":2,"n":2,"colptr":[0,0,1],"rowval":[1],"nzval":[4]},"q":[-2,-3],
+        "A":{"m":6,"n":2,"colptr":[0,4,8],"rowval":[0,1,2,4,0,1,3,5],"nzval":[1,1,1,-1,1,4,1,-1]},
+        "b":[2,4,10,10,0,0],"cones":[{"NonnegativeConeT":6}]}"#,
+    )
+    .unwrap();
+    let d = derivative(&program);
+    for k in 0..6 {
+        let mut direction = DataTangent::zeros(&program);
+        direction.b[k] = 1.0;
+        let t = d.jvp(&direction).unwrap();
+        assert!(t.trusted, "b[{k}]: {:?}", t.evidence);
+        for g in [
+            SolutionTangent::random(&program, 1),
+            SolutionTangent::random(&program, 2),
+        ] {
+            let expected = dense_vjp(&program, d.solution(), &g).unwrap().b[k];
+            assert!((g.dot(&t.value) - expected).abs() < 1e-13 * (1.0 + expected.abs()));
+        }
+    }
+}
