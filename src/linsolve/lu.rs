@@ -43,7 +43,7 @@ impl Lu {
         }
         let matrix = jacobian.to_sparse();
         let dim = matrix.cols();
-        let (row_scale, column_scale, values, norm) = scaled(&matrix);
+        let (row_scale, column_scale, values, norm) = scaled(&matrix, jacobian);
         let view = SparseColMatRef::new(
             SymbolicSparseColMatRef::new_checked(
                 dim,
@@ -154,12 +154,41 @@ pub(super) fn dense_entries(jacobian: &ResidualJacobian) -> usize {
 }
 
 /// Row scale, column scale, scaled values and their largest column sum.
-fn scaled(matrix: &SparseMatrix) -> (Vec<f64>, Vec<f64>, Vec<f64>, f64) {
-    let dim = matrix.cols();
+///
+/// In a curved block D is rounded, so that A'D may hold nothing but rounding where it should vanish: rows and columns are scaled by the
+/// size of their terms, or the scaling would hide that J is singular.
+fn scaled(
+    matrix: &SparseMatrix,
+    jacobian: &ResidualJacobian,
+) -> (Vec<f64>, Vec<f64>, Vec<f64>, f64) {
+    use crate::projection::Block;
+    let (n, dim) = (jacobian.program().n(), matrix.cols());
+    let a = jacobian.program().effective_a();
+    // The curved block of each row, if it lies in one.
+    let mut block_of = vec![None; dim - n];
+    for (index, (block, rows)) in jacobian.projection().iter().enumerate() {
+        if let Block::SecondOrder(_) | Block::Psd(_) | Block::Spectral(_) = block {
+            block_of[rows].fill(Some(index));
+        }
+    }
     let invert = |x: f64| if x > 0.0 { 1.0 / x } else { 1.0 };
     let mut row = vec![0.0_f64; dim];
     for (&i, &v) in matrix.pattern().indices().iter().zip(matrix.values()) {
         row[i] = row[i].max(v.abs());
+    }
+    for (row, block) in row[n..].iter_mut().zip(&block_of) {
+        // D and I - D are of size 1.
+        *row = row.max(if block.is_some() { 1.0 } else { 0.0 });
+    }
+    let mut terms = vec![0.0_f64; jacobian.projection().blocks().len()];
+    for j in 0..n {
+        let (rows, values) = a.column(j);
+        let entries = || rows.iter().zip(values);
+        let curved = || entries().filter_map(|(&i, v)| Some((block_of[i]?, v.abs())));
+        row[j] = curved().fold(row[j], |m, x| m.max(x.1));
+        for (block, v) in curved() {
+            terms[block] = terms[block].max(v * invert(row[j]));
+        }
     }
     let row: Vec<f64> = row.into_iter().map(invert).collect();
     let mut column = vec![1.0; dim];
@@ -172,7 +201,9 @@ fn scaled(matrix: &SparseMatrix) -> (Vec<f64>, Vec<f64>, Vec<f64>, f64) {
         for (v, &i) in entries.iter_mut().zip(rows) {
             *v *= row[i];
         }
-        *scale = invert(entries.iter().fold(0.0_f64, |m, v| m.max(v.abs())));
+        let block = j.checked_sub(n).and_then(|i| block_of[i]);
+        let size = block.map_or(0.0, |block| terms[block]);
+        *scale = invert(entries.iter().fold(size, |m, v| m.max(v.abs())));
         let mut sum = 0.0;
         for v in entries {
             *v *= *scale;

@@ -34,6 +34,8 @@ const REGULARIZATIONS: [f64; 3] = [1e-6, 1e-8, 1e-10];
 const MINIMUM_NORM_REGULARIZATION: f64 = 1e-4;
 /// A condition number above this counts as singular: its solutions keep fewer than three digits.
 const SINGULAR: f64 = 1e13;
+/// The share of |u2| that counts as a term of A'D u2: times the tolerance of 1e-12 it is four rounding errors.
+const ROUNDED_SHARE: f64 = 1e-3;
 /// `Auto` does not try LU above this many unknowns.
 const LU_MAX_DIM: usize = 20_000;
 
@@ -268,7 +270,8 @@ impl Prepared {
         }
         work.residual.copy_from_slice(&work.rhs);
         let singular = matches!(self.factors, Factors::MinimumNorm(_));
-        let mut previous = f64::INFINITY;
+        let (mut previous, mut previous_blocks) = (f64::INFINITY, [f64::INFINITY; 2]);
+        let rounding = 4.0 * f64::EPSILON;
         evidence.stop = StopReason::StepLimit;
         for step in 0..=self.settings.max_refinement {
             let inner = self.apply_inverse(jacobian, transpose, work);
@@ -284,8 +287,13 @@ impl Prepared {
             for (o, c) in out.iter_mut().zip(&work.correction) {
                 *o += c;
             }
-            let residual = self.residual(jacobian, out, transpose, work);
-            if residual.is_nan() || residual >= previous {
+            let blocks = self.residual(jacobian, out, transpose, work);
+            let residual = larger(blocks);
+            // A step can move the regularization's error from one block row to the other before it falls in both.
+            let falling = (0..2)
+                .any(|k| previous_blocks[k] > rounding && blocks[k] < 0.5 * previous_blocks[k]);
+            let helped = residual < previous || (falling && residual <= 2.0 * previous);
+            if !helped {
                 // The step did not help: take it back.
                 for (o, c) in out.iter_mut().zip(&work.correction) {
                     *o -= c;
@@ -300,7 +308,6 @@ impl Prepared {
             evidence.refinement_steps = step;
             evidence.residual = residual;
             evidence.correction = correction / norm_max(out).max(f64::MIN_POSITIVE);
-            let rounding = 4.0 * f64::EPSILON;
             let hopeless = if residual <= self.settings.tolerance {
                 0.5
             } else {
@@ -311,11 +318,12 @@ impl Prepared {
                 evidence.stop = StopReason::IterationLimit;
                 break;
             }
-            if residual <= rounding || residual > hopeless * previous || singular {
+            let stuck = residual > hopeless * previous && !falling;
+            if residual <= rounding || stuck || singular {
                 evidence.stop = StopReason::Stagnated;
                 break;
             }
-            previous = residual;
+            (previous, previous_blocks) = (residual, blocks);
         }
         if evidence.stop == StopReason::NotFinite {
             out.fill(0.0);
@@ -414,7 +422,7 @@ impl Prepared {
         out: &[f64],
         transpose: bool,
         work: &mut Workspace,
-    ) -> f64 {
+    ) -> [f64; 2] {
         let n = jacobian.program().n();
         let Workspace {
             residual,
@@ -443,8 +451,9 @@ impl Prepared {
         for (b, u) in bottom.iter_mut().zip(u2) {
             *b = u.abs();
         }
-        for x in dz.iter_mut() {
-            *x = x.abs();
+        for (x, u) in dz.iter_mut().zip(u2) {
+            // Where D u2 vanishes it leaves rounding of u2, which must not be measured against itself.
+            *x = x.abs() + ROUNDED_SHARE * u.abs();
         }
         top.fill(0.0);
         self.absolute_a.multiply_transpose_add(1.0, dz, top);
@@ -455,11 +464,16 @@ impl Prepared {
         let relative = |r: f64, terms: f64| if r == 0.0 { 0.0 } else { r / terms };
         let first = relative(norm_max(&residual[..n]), norm_max(top) + size1);
         let second = relative(norm_max(&residual[n..]), norm_max(bottom) + size2);
-        if first.is_nan() || second.is_nan() {
-            f64::NAN
-        } else {
-            first.max(second)
-        }
+        [first, second]
+    }
+}
+
+/// The larger of two residuals, NaN if one is.
+fn larger([a, b]: [f64; 2]) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.max(b)
     }
 }
 

@@ -78,7 +78,7 @@ impl Reduced {
         let len = signs.len();
 
         // (CA)' by reduced column, collected column of A by column of A so that rows come out sorted.
-        let mut entries: Vec<(usize, usize, f64)> = Vec::new();
+        let mut entries: Vec<(usize, usize, f64, f64)> = Vec::new();
         let mut local: Vec<usize> = Vec::new();
         for j in 0..n {
             let (rows, values) = a.column(j);
@@ -87,7 +87,7 @@ impl Reduced {
                 let row = rows[k];
                 if block_of[row] == NONE {
                     if direct[row] != NONE {
-                        entries.push((direct[row], j, values[k]));
+                        entries.push((direct[row], j, values[k], values[k].abs()));
                     }
                     k += 1;
                     continue;
@@ -98,8 +98,8 @@ impl Reduced {
                 local.clear();
                 local.extend(rows[k..end].iter().map(|i| i - range.start));
                 let start = first[index];
-                projection.blocks()[index].column(&local, &values[k..end], |r, value| {
-                    entries.push((start + r, j, value));
+                projection.blocks()[index].column(&local, &values[k..end], |r, value, size| {
+                    entries.push((start + r, j, value, size));
                 });
                 k = end;
             }
@@ -112,16 +112,17 @@ impl Reduced {
         for column in 0..len {
             start[column + 1] += start[column];
         }
-        let mut sorted = vec![(0usize, 0.0); entries.len()];
+        let mut sorted = vec![(0usize, 0.0, 0.0); entries.len()];
         let mut next = start.clone();
-        for (column, row, value) in entries {
-            sorted[next[column]] = (row, value);
+        for (column, row, value, size) in entries {
+            sorted[next[column]] = (row, value, size);
             next[column] += 1;
         }
         coupling.sort_unstable_by_key(|x| (x.0, x.1));
 
         let mut indptr = Vec::with_capacity(len + 1);
         let (mut indices, mut values) = (Vec::new(), Vec::new());
+        let mut sizes: Vec<f64> = Vec::new();
         indptr.push(0);
         let mut coupled = coupling.into_iter().peekable();
         for column in 0..len {
@@ -129,19 +130,23 @@ impl Reduced {
                 let (rows, entries) = p.column(column);
                 indices.extend_from_slice(rows);
                 values.extend_from_slice(entries);
+                sizes.extend(entries.iter().map(|v| v.abs()));
             } else {
-                for &(row, value) in &sorted[start[column]..start[column + 1]] {
+                for &(row, value, size) in &sorted[start[column]..start[column + 1]] {
                     indices.push(row);
                     values.push(value);
+                    sizes.push(size);
                 }
                 while let Some((_, row, value)) = coupled.next_if(|x| x.0 == column) {
                     indices.push(row);
                     values.push(value);
+                    sizes.push(value.abs());
                 }
             }
             if indices.len() == indptr[column] || indices.last() != Some(&column) {
                 indices.push(column);
                 values.push(0.0);
+                sizes.push(0.0);
             }
             indptr.push(indices.len());
         }
@@ -155,7 +160,7 @@ impl Reduced {
             signs,
             scale: vec![1.0; len],
         };
-        reduced.equilibrate();
+        reduced.equilibrate(sizes);
         reduced
     }
 
@@ -163,13 +168,15 @@ impl Reduced {
         self.signs.len()
     }
 
-    fn equilibrate(&mut self) {
+    /// Scales by the size of the terms behind each entry, not by the entry: where terms cancel, what is left is rounding, and
+    /// scaling it up would hide that K is singular.
+    fn equilibrate(&mut self, mut sizes: Vec<f64>) {
         let len = self.len();
         for _ in 0..EQUILIBRATION_PASSES {
             let mut largest = vec![0.0_f64; len];
             for j in 0..len {
                 for k in self.indptr[j]..self.indptr[j + 1] {
-                    let (i, v) = (self.indices[k], self.values[k].abs());
+                    let (i, v) = (self.indices[k], sizes[k]);
                     largest[i] = largest[i].max(v);
                     largest[j] = largest[j].max(v);
                 }
@@ -180,7 +187,9 @@ impl Reduced {
                 .collect();
             for j in 0..len {
                 for k in self.indptr[j]..self.indptr[j + 1] {
-                    self.values[k] *= step[self.indices[k]] * step[j];
+                    let by = step[self.indices[k]] * step[j];
+                    self.values[k] *= by;
+                    sizes[k] *= by;
                 }
                 self.scale[j] *= step[j];
             }

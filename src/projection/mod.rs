@@ -363,8 +363,14 @@ impl Block {
         }
     }
 
-    /// Emits C a for one sparse column a of A restricted to this block (rows local, ascending).
-    pub(crate) fn column(&self, rows: &[usize], values: &[f64], mut emit: impl FnMut(usize, f64)) {
+    /// Emits C a for one sparse column a of A restricted to this block (rows local, ascending): row, value, and the size of the
+    /// terms that make the value, which tells rounding from a small number.
+    pub(crate) fn column(
+        &self,
+        rows: &[usize],
+        values: &[f64],
+        mut emit: impl FnMut(usize, f64, f64),
+    ) {
         match self {
             // Rows of A as they are: the caller maps them itself.
             Block::Identity(_) | Block::Vanishing(_) | Block::Orthant(_) => {}
@@ -373,8 +379,10 @@ impl Block {
             Block::Spectral(b) => {
                 for (row, k) in spectral_active(b).enumerate() {
                     let column = &b.vectors[k * b.dim..(k + 1) * b.dim];
-                    let sum: f64 = rows.iter().zip(values).map(|(&i, v)| column[i] * v).sum();
-                    emit(row, b.lambda[k].sqrt() * sum);
+                    let terms = || rows.iter().zip(values).map(|(&i, v)| column[i] * v);
+                    let (sum, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+                    let root = b.lambda[k].sqrt();
+                    emit(row, root * sum, root * size);
                 }
             }
         }

@@ -15,6 +15,9 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
+/// A rotated entry of A below this times its column is taken for rounding when the linear system is scaled.
+const PSD_TERMS: f64 = 1e-4;
+
 /// D between the cone and its polar, in the eigenbasis of v. Eigenvectors come with decreasing eigenvalue: the first `positive` ones
 /// span the range of z.
 #[derive(Debug, Clone)]
@@ -272,7 +275,12 @@ impl Psd {
     }
 
     /// C a for one sparse column a: only the touched rows of smat(a) enter the products.
-    pub(super) fn column(&self, rows: &[usize], values: &[f64], mut emit: impl FnMut(usize, f64)) {
+    pub(super) fn column(
+        &self,
+        rows: &[usize],
+        values: &[f64],
+        mut emit: impl FnMut(usize, f64, f64),
+    ) {
         let mut touched: Vec<usize> = Vec::new();
         let mut entries = Vec::with_capacity(rows.len());
         for (&r, &v) in rows.iter().zip(values) {
@@ -307,8 +315,10 @@ impl Psd {
         product(gathered.transpose(), half.as_ref(), &mut m);
         let mut w = vec![0.0; self.reduced_len()];
         self.read(&m, &mut w);
+        // The norm of a bounds all terms; entries much smaller than it may still be exact.
+        let size = PSD_TERMS * values.iter().map(|v| v * v).sum::<f64>().sqrt();
         for (row, value) in w.into_iter().enumerate() {
-            emit(row, value);
+            emit(row, value, size.max(value.abs()));
         }
     }
 }

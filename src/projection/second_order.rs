@@ -164,15 +164,22 @@ impl SecondOrder {
         }
     }
 
-    pub(super) fn column(&self, rows: &[usize], values: &[f64], mut emit: impl FnMut(usize, f64)) {
+    pub(super) fn column(
+        &self,
+        rows: &[usize],
+        values: &[f64],
+        mut emit: impl FnMut(usize, f64, f64),
+    ) {
         let sigma = self.beta.sqrt();
-        let mut along = 0.0;
+        let (mut along, mut size) = (0.0, 0.0);
         for (&i, &v) in rows.iter().zip(values) {
-            emit(i, sigma * v);
-            along += v * if i == 0 { 1.0 } else { self.w[i - 1] };
+            emit(i, sigma * v, (sigma * v).abs());
+            let term = v * if i == 0 { 1.0 } else { self.w[i - 1] };
+            along += term;
+            size += term.abs();
         }
         if !self.is_strong() {
-            emit(self.rows() + 1, along * FRAC_1_SQRT_2);
+            emit(self.rows() + 1, along * FRAC_1_SQRT_2, size * FRAC_1_SQRT_2);
         }
     }
 }

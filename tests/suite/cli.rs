@@ -234,7 +234,7 @@ fn jvp_prints_a_tangent_of_the_solution() {
 #[test]
 fn vjp_and_jvp_are_adjoint_for_given_files() {
     let folder = Folder::new();
-    for name in ["HS21", "HS35", "demb781", "sambal"] {
+    for name in ["HS21", "HS35", "HS118", "demb781"] {
         let [np, n, na, m] = sizes(&load(name));
         let wave = |len: usize, k: f64| {
             (0..len)

@@ -512,6 +512,55 @@ fn duplicated_constraints_are_flagged_and_refused_under_strict() {
 }
 
 #[test]
+fn a_system_that_is_singular_but_for_rounding_is_flagged() {
+    // The ray A x = -t (1, w) of a second-order cone with q = 0: (1, -w)'A vanishes up to rounding, and z is any multiple of it.
+    for k in 0..40 {
+        let angle = 0.1 + 0.37 * f64::from(k);
+        let (w1, w2) = (angle.cos(), angle.sin());
+        for t in [0.1, 1.0, 3.0] {
+            for z in [0.25, 1.0, 4.0] {
+                let v = [z - t, -(z + t) * w1, -(z + t) * w2];
+                let a = [(0, 0, -1.0), (1, 0, -w1), (2, 0, -w2)];
+                let (program, given) =
+                    super::support::around(&[], &a, &[Cone::SecondOrder(3)], &[t], &v);
+                for settings in every_solver() {
+                    let Ok(d) = Derivative::new(&program, &given, &settings) else {
+                        continue;
+                    };
+                    let g = d.vjp(&SolutionTangent::random(&program, 1)).unwrap();
+                    assert!(
+                        !g.trusted,
+                        "{:?} {v:?} {:?}",
+                        settings.linear.solver, g.evidence
+                    );
+                }
+            }
+        }
+    }
+    // The same for matrices: x Q diag(0, 1) Q' with z = Q diag(1, 0) Q'.
+    for k in 0..40 {
+        let angle = 0.1 + 0.37 * f64::from(k);
+        let (c, s) = (angle.cos(), angle.sin());
+        let root = 2f64.sqrt();
+        let (on, off) = ([c * c, root * c * s, s * s], [s * s, -root * c * s, c * c]);
+        let v: Vec<f64> = (0..3).map(|i| on[i] - 0.5 * off[i]).collect();
+        let a: Vec<_> = (0..3).map(|i| (i, 0, -off[i])).collect();
+        let (program, given) = super::support::around(&[], &a, &[Cone::PsdTriangle(2)], &[0.5], &v);
+        for settings in every_solver() {
+            let Ok(d) = Derivative::new(&program, &given, &settings) else {
+                continue;
+            };
+            let g = d.vjp(&SolutionTangent::random(&program, 1)).unwrap();
+            assert!(
+                !g.trusted,
+                "psd {:?} {angle} {:?}",
+                settings.linear.solver, g.evidence
+            );
+        }
+    }
+}
+
+#[test]
 fn strict_mode_refuses_a_kink_with_its_margin() {
     // minimize 1/2 x^2 - x subject to x <= 1: weakly active.
     let program = program(
@@ -798,5 +847,51 @@ fn memory_of_another_derivative_does_not_panic_or_leak_into_the_answer() {
     let mut wrong = small.workspace();
     if large.jvp_into(&direction, &mut moved, &mut wrong).is_ok() {
         assert_eq!(moved, large.jvp(&direction).unwrap().value);
+    }
+}
+
+#[test]
+fn refinement_goes_on_while_one_block_of_the_residual_falls() {
+    // A binding row of size 4e-4: the regularization's error reaches the first block after the second.
+    let (p, a, z) = (2.189_039_375_303_241, -4.038_621_307_796_831e-4, 0.05);
+    let one = [(0, 0, p)];
+    let program = program(
+        &one,
+        &[-a * z],
+        &[(0, 0, a)],
+        &[0.0],
+        &[Cone::Nonnegative(1)],
+    );
+    let d = derivative(&program);
+    let mut seed = SolutionTangent::zeros(&program);
+    seed.x[0] = 1.0;
+    let g = d.vjp(&seed).unwrap();
+    assert!(g.trusted);
+    assert!(g.value.q[0].abs() < 1e-12, "{:e}", g.value.q[0]);
+    assert!(
+        (g.value.b[0] * a - 1.0).abs() < 1e-13,
+        "{:e}",
+        g.value.b[0] * a - 1.0
+    );
+    // ZECEVIC2 of Maros and Meszaros: along a change of b some of the terms vanish.
+    let program = ConeProgram::from_json(
+        r#"{"P":{"m":2,"n":2,"colptr":[0,0,1],"rowval":[1],"nzval":[4]},"q":[-2,-3],
+        "A":{"m":6,"n":2,"colptr":[0,4,8],"rowval":[0,1,2,4,0,1,3,5],"nzval":[1,1,1,-1,1,4,1,-1]},
+        "b":[2,4,10,10,0,0],"cones":[{"NonnegativeConeT":6}]}"#,
+    )
+    .unwrap();
+    let d = derivative(&program);
+    for k in 0..6 {
+        let mut direction = DataTangent::zeros(&program);
+        direction.b[k] = 1.0;
+        let t = d.jvp(&direction).unwrap();
+        assert!(t.trusted, "b[{k}]: {:?}", t.evidence);
+        for g in [
+            SolutionTangent::random(&program, 1),
+            SolutionTangent::random(&program, 2),
+        ] {
+            let expected = dense_vjp(&program, d.solution(), &g).unwrap().b[k];
+            assert!((g.dot(&t.value) - expected).abs() < 1e-13 * (1.0 + expected.abs()));
+        }
     }
 }
