@@ -8,7 +8,7 @@
 use crate::error::{Error, Result};
 use crate::linsolve::{Evidence, Prepared, Workspace};
 use crate::pattern::check_finite;
-use crate::point::PreparedPoint;
+use crate::point::{Moved, PreparedPoint};
 use crate::program::ConeProgram;
 use crate::projection::Projection;
 use crate::refine::refine;
@@ -18,7 +18,7 @@ use crate::residual::{
 };
 use crate::settings::Settings;
 use crate::solution::Solution;
-use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent};
+use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent, norm_max};
 
 /// Above this an unrefined point is no solution: v = z - s of an interior-point answer stays below 1e-4.
 const UNREFINED_RESIDUAL: f64 = 1e-3;
@@ -68,13 +68,16 @@ pub struct Derivative {
     kinks: Vec<Kink>,
     warnings: Vec<Warning>,
     point_error: f64,
+    /// The point one Newton step on, where the derivative's error has to be estimated.
+    moved: Option<Moved>,
 }
 
 /// Newton steps taken with the derivative's own factorization.
 const POLISHING_STEPS: usize = 3;
 
-/// A point with a larger estimated error is not trusted: its derivative would be wrong in the seventh digit.
-const POINT_TOLERANCE: f64 = 1e-7;
+/// Where condition times the point's error stays below this, it bounds the derivative's error well enough; above, each derivative
+/// estimates its own by one more solve.
+const HARMLESS: f64 = 1e-8;
 
 impl Derivative {
     /// Prepares the derivative at a solution, refining it first unless that was done or is switched off.
@@ -107,21 +110,27 @@ impl Derivative {
                 None => break,
             }
         }
+        let PreparedPoint { v, error, .. } = &prepared_point;
+        let projection = prepared_point.jacobian.projection();
+        let (_, dv) = error.split_at(program.n());
+        let (kinks, mut warnings) = classify(program, &solution, v, dv, projection, settings);
+        let point_error = point_error(program, &solution.x, v, error, projection);
+        let bound = prepared_point.prepared.condition() * point_error.max(f64::EPSILON);
+        let moved = if bound > HARMLESS && !prepared_point.prepared.is_singular() {
+            prepared_point.moved(program, &solution.x)
+        } else {
+            None
+        };
         let PreparedPoint {
             jacobian,
             prepared,
-            v,
             residual,
-            error,
+            ..
         } = prepared_point;
-        let projection = jacobian.projection();
-        let (_, dv) = error.split_at(program.n());
-        let (kinks, mut warnings) = classify(program, &solution, &v, dv, projection, settings);
-        let point_error = point_error(program, &solution.x, &v, &error, projection);
         // Whatever the solution says of itself, it may belong to other data.
         match solution.refinement {
             Some(r) if r.accepted && residual <= 2.0 * settings.refine.tolerance => {
-                if point_error.is_nan() || point_error > POINT_TOLERANCE {
+                if point_error.is_nan() || point_error > settings.accuracy {
                     warnings.push(Warning::PointError { error: point_error });
                 }
             }
@@ -141,6 +150,7 @@ impl Derivative {
             kinks,
             warnings,
             point_error,
+            moved,
         };
         if settings.strict && !derivative.is_trusted_point() {
             return Err(derivative.not_trusted(&derivative.warnings, 0.0));
@@ -196,7 +206,8 @@ impl Derivative {
             linear: self.prepared.workspace(&self.jacobian),
             rhs: vec![0.0; dim],
             answer: vec![0.0; dim],
-            scratch: vec![0.0; self.jacobian.scratch_len()],
+            product: vec![0.0; dim],
+            scratch: vec![0.0; self.scratch_len()],
             masked: vec![0.0; self.program().m()],
         }
     }
@@ -282,23 +293,29 @@ impl Derivative {
     ) -> Result<Evidence> {
         let program = self.program();
         tangent.check(program)?;
-        work.fit(&self.jacobian);
-        data_tangent_into(
+        work.fit(self);
+        jvp_rhs(
             program,
             &self.solution.x,
             &self.solution.z,
             tangent,
             &mut work.rhs,
         );
-        for r in &mut work.rhs {
-            *r = -*r;
-        }
-        let evidence = self.prepared.solve(
+        let mut evidence = self.prepared.solve(
             &self.jacobian,
             &work.rhs,
             &mut work.answer,
             &mut work.linear,
         )?;
+        if let Some(moved) = &self.moved {
+            let z = moved.jacobian.projection().z();
+            jvp_rhs(program, &moved.x, z, tangent, &mut work.rhs);
+            let (product, scratch) = (&mut work.product, &mut work.scratch);
+            moved.jacobian.apply_into(&work.answer, product, scratch);
+            evidence.error = self.estimate_error(work, false)?;
+        } else {
+            evidence.error = evidence.error.max(self.harmless_error());
+        }
         let (n, m) = (program.n(), program.m());
         out.x.resize(n, 0.0);
         out.z.resize(m, 0.0);
@@ -331,33 +348,24 @@ impl Derivative {
     ) -> Result<Evidence> {
         let program = self.program();
         cotangent.check(program)?;
-        work.fit(&self.jacobian);
-        let projection = self.jacobian.projection();
-        let (top, bottom) = work.rhs.split_at_mut(program.n());
-        for (t, g) in top.iter_mut().zip(&cotangent.x) {
-            *t = -g;
-        }
-        // -(D gz - (I - D) gs), rows without a bound left out.
-        let mask = |from: &[f64], to: &mut [f64]| {
-            to.copy_from_slice(from);
-            for &i in program.unbounded() {
-                to[i] = 0.0;
-            }
-        };
-        mask(&cotangent.s, &mut work.masked);
-        projection.apply_complement_into(&work.masked, bottom, &mut work.scratch);
-        mask(&cotangent.z, &mut work.masked);
-        let (dz, rest) = work.scratch.split_at_mut(program.m());
-        projection.apply_into(&work.masked, dz, rest);
-        for (b, d) in bottom.iter_mut().zip(dz.iter()) {
-            *b -= d;
-        }
-        let evidence = self.prepared.solve_transpose(
+        work.fit(self);
+        vjp_rhs(&self.jacobian, cotangent, work);
+        let mut evidence = self.prepared.solve_transpose(
             &self.jacobian,
             &work.rhs,
             &mut work.answer,
             &mut work.linear,
         )?;
+        if let Some(moved) = &self.moved {
+            vjp_rhs(&moved.jacobian, cotangent, work);
+            let (product, scratch) = (&mut work.product, &mut work.scratch);
+            moved
+                .jacobian
+                .apply_transpose_into(&work.answer, product, scratch);
+            evidence.error = self.estimate_error(work, true)?;
+        } else {
+            evidence.error = evidence.error.max(self.harmless_error());
+        }
         data_cotangent_into(
             program,
             &self.solution.x,
@@ -393,9 +401,48 @@ impl Derivative {
         out
     }
 
+    /// The answer's change if the point were one Newton step on, relative to the answer, and the point's own error: with work.rhs
+    /// and work.product the right-hand side and J times the answer there, J^-1 (rhs - product).
+    fn estimate_error(&self, work: &mut DerivativeWorkspace, transpose: bool) -> Result<f64> {
+        for (r, p) in work.rhs.iter_mut().zip(&work.product) {
+            *r -= p;
+        }
+        let solve = if transpose {
+            Prepared::solve_transpose
+        } else {
+            Prepared::solve
+        };
+        let (rhs, product) = (&work.rhs, &mut work.product);
+        solve(
+            &self.prepared,
+            &self.jacobian,
+            rhs,
+            product,
+            &mut work.linear,
+        )?;
+        let (change, size) = (norm_max(&work.product), norm_max(&work.answer));
+        let relative = if change == 0.0 { 0.0 } else { change / size };
+        Ok(relative.max(self.point_error))
+    }
+
+    /// The bound that made estimates unnecessary.
+    fn harmless_error(&self) -> f64 {
+        self.condition() * self.point_error
+    }
+
+    /// Entries of scratch memory J needs, here and one Newton step on.
+    fn scratch_len(&self) -> usize {
+        let moved = self.moved.as_ref().map_or(0, |m| m.jacobian.scratch_len());
+        self.jacobian.scratch_len().max(moved)
+    }
+
     /// True if a derivative with this evidence is trusted.
     pub fn is_trusted(&self, evidence: &Evidence) -> bool {
-        evidence.converged && self.is_trusted_point()
+        evidence.converged && self.is_accurate(evidence) && self.is_trusted_point()
+    }
+
+    fn is_accurate(&self, evidence: &Evidence) -> bool {
+        evidence.error <= self.settings.accuracy
     }
 
     pub(crate) fn checked<T>(&self, value: T, evidence: Evidence) -> Checked<T> {
@@ -413,6 +460,13 @@ impl Derivative {
             warnings.push(Warning::LinearResidual {
                 residual: evidence.residual,
                 tolerance: self.settings.linear.tolerance,
+            });
+        }
+        // A singular or unsolved system has said what there is to say.
+        if evidence.converged && !self.prepared.is_singular() && !self.is_accurate(evidence) {
+            warnings.push(Warning::Inaccurate {
+                error: evidence.error,
+                accuracy: self.settings.accuracy,
             });
         }
         warnings
@@ -449,17 +503,54 @@ pub struct DerivativeWorkspace {
     linear: Workspace,
     rhs: Vec<f64>,
     answer: Vec<f64>,
+    product: Vec<f64>,
     scratch: Vec<f64>,
     masked: Vec<f64>,
 }
 
 impl DerivativeWorkspace {
-    /// Takes the lengths a Jacobian needs; nothing happens to a workspace made for it.
-    fn fit(&mut self, jacobian: &ResidualJacobian) {
-        let dim = jacobian.dim();
+    /// Takes the lengths a derivative needs; nothing happens to a workspace made for it.
+    fn fit(&mut self, derivative: &Derivative) {
+        let dim = derivative.jacobian.dim();
         self.rhs.resize(dim, 0.0);
         self.answer.resize(dim, 0.0);
-        self.scratch.resize(jacobian.scratch_len(), 0.0);
-        self.masked.resize(jacobian.program().m(), 0.0);
+        self.product.resize(dim, 0.0);
+        self.scratch.resize(derivative.scratch_len(), 0.0);
+        self.masked.resize(derivative.program().m(), 0.0);
+    }
+}
+
+/// rhs = -( dP x + dA'z + dq ; -dA x + db ).
+fn jvp_rhs(program: &ConeProgram, x: &[f64], z: &[f64], tangent: &DataTangent, rhs: &mut [f64]) {
+    data_tangent_into(program, x, z, tangent, rhs);
+    for r in rhs {
+        *r = -*r;
+    }
+}
+
+/// work.rhs = -( gx ; D gz - (I - D) gs ), rows without a bound left out.
+fn vjp_rhs(
+    jacobian: &ResidualJacobian,
+    cotangent: &SolutionCotangent,
+    work: &mut DerivativeWorkspace,
+) {
+    let (program, projection) = (jacobian.program(), jacobian.projection());
+    let (top, bottom) = work.rhs.split_at_mut(program.n());
+    for (t, g) in top.iter_mut().zip(&cotangent.x) {
+        *t = -g;
+    }
+    let mask = |from: &[f64], to: &mut [f64]| {
+        to.copy_from_slice(from);
+        for &i in program.unbounded() {
+            to[i] = 0.0;
+        }
+    };
+    mask(&cotangent.s, &mut work.masked);
+    projection.apply_complement_into(&work.masked, bottom, &mut work.scratch);
+    mask(&cotangent.z, &mut work.masked);
+    let (dz, rest) = work.scratch.split_at_mut(program.m());
+    projection.apply_into(&work.masked, dz, rest);
+    for (b, d) in bottom.iter_mut().zip(dz.iter()) {
+        *b -= d;
     }
 }

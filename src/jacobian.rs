@@ -170,6 +170,7 @@ impl Derivative {
             stop: StopReason::ZeroRightHandSide,
             condition: self.condition(),
             correction: 0.0,
+            error: 0.0,
             iterations: 0,
         }
     }
@@ -177,8 +178,12 @@ impl Derivative {
 
 fn worse(worst: Option<Evidence>, next: Evidence) -> Evidence {
     match worst {
-        Some(w) if w.residual >= next.residual => w,
-        _ => next,
+        // The larger of each: the least trustworthy column speaks for all.
+        Some(w) => Evidence {
+            error: w.error.max(next.error),
+            ..if w.residual >= next.residual { w } else { next }
+        },
+        None => next,
     }
 }
 

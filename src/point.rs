@@ -55,6 +55,18 @@ impl PreparedPoint {
         })
     }
 
+    /// J and (x, z) one Newton step on: what the derivative would be taken at if the point were as wrong as that step. `None` where
+    /// the projection overflows.
+    pub(crate) fn moved(&self, program: &ConeProgram, x: &[f64]) -> Option<Moved> {
+        let (dx, dv) = self.error.split_at(program.n());
+        let add = |a: &[f64], d: &[f64]| a.iter().zip(d).map(|(a, d)| a + d).collect::<Vec<f64>>();
+        let jacobian = ResidualJacobian::new(program, &add(&self.v, dv)).ok()?;
+        Some(Moved {
+            x: add(x, dx),
+            jacobian,
+        })
+    }
+
     /// The solution one Newton step on, if there is a need for it and the residual at least halves.
     pub(crate) fn polish(
         &self,
@@ -89,4 +101,11 @@ impl PreparedPoint {
         }
         Ok(Some(polished))
     }
+}
+
+/// J and x at a point beside the one a derivative is taken at; its z is the projection's.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) x: Vec<f64>,
+    pub(crate) jacobian: ResidualJacobian,
 }

@@ -37,6 +37,13 @@ pub enum Warning {
         /// Tolerance.
         tolerance: f64,
     },
+    /// The derivative's own estimated error is too large: the linear system is ill-conditioned for the accuracy of the solution.
+    Inaccurate {
+        /// Estimated relative error.
+        error: f64,
+        /// The accuracy asked for.
+        accuracy: f64,
+    },
     /// The point is at a kink.
     AtKink(Kink),
     /// The point is close to a kink: the derivative is right here, and another one a little further.
@@ -91,6 +98,10 @@ impl fmt::Display for Warning {
             } => write!(
                 f,
                 "the linear solve reached a relative residual of {residual:.1e}, above its tolerance {tolerance:.1e}"
+            ),
+            Warning::Inaccurate { error, accuracy } => write!(
+                f,
+                "the derivative's estimated relative error is {error:.1e}, above the accuracy {accuracy:.1e} asked for"
             ),
             Warning::AtKink(k) => write!(
                 f,

@@ -102,6 +102,9 @@ pub struct Settings {
     /// A point whose distance to a kink is below this times (1 + the size of its row's terms) is ambiguous. Default 1e-9:
     /// after refinement weakly active rows stand at 1e-15, the others at 1e-6 or more.
     pub ambiguity: f64,
+    /// The estimated relative error a derivative may have and still be trusted. Default 1e-6. On problems of condition up to 1e6 the
+    /// estimate stays below 1e-8.
+    pub accuracy: f64,
     /// Make every derivative that is not trusted an error. Default false: it comes back with its warnings.
     pub strict: bool,
     /// The largest dense Jacobian, in bytes. Default 2^32.
@@ -115,6 +118,7 @@ impl Default for Settings {
             refine: RefineSettings::default(),
             linear: LinearSettings::default(),
             ambiguity: 1e-9,
+            accuracy: 1e-6,
             strict: false,
             max_dense_bytes: 1 << 32,
         }
@@ -143,6 +147,7 @@ impl Settings {
             ("refine.tolerance", self.refine.tolerance),
             ("linear.tolerance", self.linear.tolerance),
             ("ambiguity", self.ambiguity),
+            ("accuracy", self.accuracy),
         ];
         for (name, value) in positive {
             if !(value > 0.0 && value < 1.0) {

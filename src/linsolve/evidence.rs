@@ -51,6 +51,9 @@ pub struct Evidence {
     pub condition: f64,
     /// The last correction relative to the answer: an estimate of the answer's relative error before it.
     pub correction: f64,
+    /// Estimated relative error of the answer. From [`crate::Prepared`]: condition times residual. From [`crate::Derivative`] that of the
+    /// derivative, the uncertainty of the solution it is taken at included.
+    pub error: f64,
     /// LSQR iterations over all steps; 0 for direct methods.
     pub iterations: usize,
 }

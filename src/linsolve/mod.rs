@@ -249,6 +249,7 @@ impl Prepared {
             stop: StopReason::ZeroRightHandSide,
             condition: self.condition,
             correction: 0.0,
+            error: 0.0,
             iterations: 0,
         };
         out.fill(0.0);
@@ -336,6 +337,7 @@ impl Prepared {
         if singular && evidence.stop != StopReason::NotFinite {
             evidence.stop = StopReason::LeastSquares;
         }
+        evidence.error = evidence.condition * evidence.residual.max(f64::EPSILON);
         for o in out.iter_mut() {
             *o *= unit;
         }

@@ -588,3 +588,64 @@ fn a_weakly_active_row_is_reported_as_a_kink() {
     let error = Derivative::new(&program, &solution, &strict).unwrap_err();
     assert!(error.to_string().contains("kink"), "{error}");
 }
+
+/// Hard points: margins down to 1e-9, conditions up to 1e12. A trusted derivative is right to 1e-5 of the exact one at the exact
+/// solution; the others are flagged.
+#[test]
+fn whatever_is_trusted_is_right() {
+    let settings = Settings::default();
+    let (mut trusted, mut flagged, mut failed) = (0, 0, 0);
+    let mut worst = 0.0_f64;
+    for margin in [1e-1, 1e-3, 1e-5, 1e-7, 1e-9] {
+        for condition in [1e1, 1e5, 1e9, 1e12] {
+            for (name, cones) in families(20) {
+                for seed in 0..3 {
+                    let Ok(generated) = Generator::new(20, cones.clone())
+                        .with_margin(margin)
+                        .with_condition(condition)
+                        .with_seed(seed)
+                        .generate()
+                    else {
+                        continue;
+                    };
+                    let program = generated.program();
+                    let Ok(solution) = solve(program, &settings) else {
+                        failed += 1;
+                        continue;
+                    };
+                    let derivative = Derivative::new(program, &solution, &settings).unwrap();
+                    let (cotangent, gradient) = generated.known_vjp(seed);
+                    let vjp = derivative.vjp(&cotangent).unwrap();
+                    let (tangent, expected) = generated.known_jvp(seed);
+                    let jvp = derivative.jvp(&tangent).unwrap();
+                    let (mut error, mut forward) = (0.0, 0.0);
+                    if vjp.trusted {
+                        trusted += 1;
+                        error = data_error(&vjp.value, &gradient);
+                    } else {
+                        flagged += 1;
+                    }
+                    if jvp.trusted {
+                        trusted += 1;
+                        forward = solution_error(&jvp.value, &expected);
+                    } else {
+                        flagged += 1;
+                    }
+                    if f64::max(error, forward) > 1e-5 {
+                        println!(
+                            "{name} margin {margin:.0e} condition {condition:.0e} seed {seed}: vjp {error:.1e} ({:.1e}) jvp {forward:.1e} ({:.1e}) point {:.1e} cond {:.1e}",
+                            vjp.evidence.error,
+                            jvp.evidence.error,
+                            derivative.point_error(),
+                            derivative.condition()
+                        );
+                    }
+                    worst = worst.max(error).max(forward);
+                }
+            }
+        }
+    }
+    println!("{trusted} trusted, worst {worst:.1e}; {flagged} flagged; {failed} not solved");
+    assert!(worst <= 1e-5, "{worst:e}");
+    assert!(trusted > 200);
+}
