@@ -128,14 +128,17 @@ impl Derivative {
             ..
         } = prepared_point;
         // Whatever the solution says of itself, it may belong to other data.
-        match solution.refinement {
-            Some(r) if r.accepted && residual <= 2.0 * settings.refine.tolerance => {
-                if point_error.is_nan() || point_error > settings.accuracy {
-                    warnings.push(Warning::PointError { error: point_error });
-                }
-            }
-            None if residual <= UNREFINED_RESIDUAL => warnings.push(Warning::Unrefined),
-            _ => warnings.push(Warning::NotRefined { residual }),
+        let is_solution = match solution.refinement {
+            Some(r) => r.accepted && residual <= 2.0 * settings.refine.tolerance,
+            None => residual <= UNREFINED_RESIDUAL,
+        };
+        if !is_solution {
+            warnings.push(Warning::NotRefined { residual });
+        } else if point_error.is_nan() || point_error > settings.accuracy {
+            warnings.push(Warning::PointError { error: point_error });
+        }
+        if is_solution && solution.refinement.is_none() {
+            warnings.push(Warning::Unrefined);
         }
         if prepared.is_singular() {
             warnings.push(Warning::Singular {

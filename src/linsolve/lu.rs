@@ -181,13 +181,13 @@ fn scaled(
         *row = row.max(if block.is_some() { 1.0 } else { 0.0 });
     }
     let mut terms = vec![0.0_f64; jacobian.projection().blocks().len()];
-    for j in 0..n {
+    for (j, row) in row[..n].iter_mut().enumerate() {
         let (rows, values) = a.column(j);
         let entries = || rows.iter().zip(values);
         let curved = || entries().filter_map(|(&i, v)| Some((block_of[i]?, v.abs())));
-        row[j] = curved().fold(row[j], |m, x| m.max(x.1));
+        *row = curved().fold(*row, |m, x| m.max(x.1));
         for (block, v) in curved() {
-            terms[block] = terms[block].max(v * invert(row[j]));
+            terms[block] = terms[block].max(v * invert(*row));
         }
     }
     let row: Vec<f64> = row.into_iter().map(invert).collect();

@@ -175,8 +175,8 @@ impl Reduced {
         for _ in 0..EQUILIBRATION_PASSES {
             let mut largest = vec![0.0_f64; len];
             for j in 0..len {
-                for k in self.indptr[j]..self.indptr[j + 1] {
-                    let (i, v) = (self.indices[k], sizes[k]);
+                let range = self.indptr[j]..self.indptr[j + 1];
+                for (&i, &v) in self.indices[range.clone()].iter().zip(&sizes[range]) {
                     largest[i] = largest[i].max(v);
                     largest[j] = largest[j].max(v);
                 }

@@ -88,9 +88,9 @@ fn check(cone: &Cone, v: &[f64]) {
             out
         })
         .collect();
-    for i in 0..m {
-        for j in 0..m {
-            let (a, b) = (columns[i][j], columns[j][i]);
+    for (i, column) in columns.iter().enumerate() {
+        for (j, other) in columns.iter().enumerate() {
+            let (a, b) = (column[j], other[i]);
             assert!(
                 (a - b).abs() <= 1e-12 && a.abs() <= 1.0 + 1e-12,
                 "{cone:?} {v:?}"

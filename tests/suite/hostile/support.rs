@@ -272,8 +272,9 @@ fn eliminate(mut a: Dense, mut b: Vec<f64>) -> Option<Vec<f64>> {
         }
         for i in k + 1..n {
             let factor = a[i][k] / a[k][k];
-            for j in k..n {
-                a[i][j] -= factor * a[k][j];
+            let pivot = a[k].clone();
+            for (x, p) in a[i].iter_mut().zip(&pivot).skip(k) {
+                *x -= factor * p;
             }
             b[i] -= factor * b[k];
         }
