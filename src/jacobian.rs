@@ -42,9 +42,12 @@ pub struct DenseMatrix {
 }
 
 impl DenseMatrix {
-    /// Column j.
-    pub fn column(&self, j: usize) -> &[f64] {
-        &self.data[j * self.rows..(j + 1) * self.rows]
+    /// Column j; `None` beyond the last.
+    pub fn column(&self, j: usize) -> Option<&[f64]> {
+        if j >= self.cols {
+            return None;
+        }
+        self.data.get(j * self.rows..(j + 1) * self.rows)
     }
 }
 
@@ -138,10 +141,9 @@ impl Derivative {
             .collect();
         let transposed = self.jacobian_rows(&coordinates)?;
         let mut data = vec![0.0; rows * cols];
-        for i in 0..rows {
-            for (j, &x) in transposed.value.column(i).iter().enumerate() {
-                data[j * rows + i] = x;
-            }
+        // One row of the Jacobian after the other.
+        for (k, &x) in transposed.value.data.iter().enumerate() {
+            data[(k % cols) * rows + k / cols] = x;
         }
         Ok(Checked {
             value: DenseMatrix { rows, cols, data },

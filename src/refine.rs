@@ -123,8 +123,9 @@ impl Point {
 /// the tolerance the point comes back as it was. Each step costs one projection, one factorization and its solves.
 ///
 /// # Errors
-/// [`Error::Dimension`] and [`Error::NonFinite`] for a solution that does not fit the program.
+/// [`Error::Setting`]; [`Error::Dimension`] and [`Error::NonFinite`] for a solution that does not fit the program.
 pub fn refine(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Solution> {
+    settings.validate()?;
     solution.check(program)?;
     let mut point = Point::new(program, solution.x.clone(), solution.v(program))?;
     let before = point.relative;

@@ -24,6 +24,47 @@ impl Default for SolveSettings {
     }
 }
 
+impl SolveSettings {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn validate(&self) -> Result<()> {
+        check_fraction("solve.tolerance", self.tolerance)?;
+        check_count("solve.max_iterations", self.max_iterations as usize)?;
+        if self.time_limit.is_nan() || self.time_limit <= 0.0 {
+            return Err(Error::Setting {
+                name: "solve.time_limit",
+                value: self.time_limit,
+                allowed: "positive seconds, or infinity",
+            });
+        }
+        Ok(())
+    }
+}
+
+fn check_fraction(name: &'static str, value: f64) -> Result<()> {
+    if value > 0.0 && value < 1.0 {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        name,
+        value,
+        allowed: "in (0, 1)",
+    })
+}
+
+fn check_count(name: &'static str, value: usize) -> Result<()> {
+    if value > 0 {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        name,
+        value: 0.0,
+        allowed: "at least 1",
+    })
+}
+
 /// How the solver's point is refined by semismooth Newton steps.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -142,46 +183,16 @@ impl Settings {
     /// # Errors
     /// [`Error::Setting`] with the name, the value and what is allowed.
     pub fn validate(&self) -> Result<()> {
-        let positive = [
-            ("solve.tolerance", self.solve.tolerance),
-            ("refine.tolerance", self.refine.tolerance),
-            ("linear.tolerance", self.linear.tolerance),
-            ("ambiguity", self.ambiguity),
-            ("accuracy", self.accuracy),
-        ];
-        for (name, value) in positive {
-            if !(value > 0.0 && value < 1.0) {
-                return Err(Error::Setting {
-                    name,
-                    value,
-                    allowed: "in (0, 1)",
-                });
-            }
-        }
-        if self.solve.time_limit.is_nan() || self.solve.time_limit <= 0.0 {
-            return Err(Error::Setting {
-                name: "solve.time_limit",
-                value: self.solve.time_limit,
-                allowed: "positive seconds, or infinity",
-            });
-        }
-        for (name, value) in [
-            ("solve.max_iterations", self.solve.max_iterations as usize),
-            ("refine.max_steps", self.refine.max_steps),
-            ("linear.max_refinement", self.linear.max_refinement),
-            (
-                "linear.lsqr_max_iterations",
-                self.linear.lsqr_max_iterations,
-            ),
-        ] {
-            if value == 0 {
-                return Err(Error::Setting {
-                    name,
-                    value: 0.0,
-                    allowed: "at least 1",
-                });
-            }
-        }
-        Ok(())
+        self.solve.validate()?;
+        check_fraction("refine.tolerance", self.refine.tolerance)?;
+        check_fraction("linear.tolerance", self.linear.tolerance)?;
+        check_fraction("ambiguity", self.ambiguity)?;
+        check_fraction("accuracy", self.accuracy)?;
+        check_count("refine.max_steps", self.refine.max_steps)?;
+        check_count("linear.max_refinement", self.linear.max_refinement)?;
+        check_count(
+            "linear.lsqr_max_iterations",
+            self.linear.lsqr_max_iterations,
+        )
     }
 }

@@ -28,6 +28,7 @@ use std::time::Instant;
 /// [`Error::PrimalInfeasible`] and [`Error::DualInfeasible`] with certificates, [`Error::NotSolved`] with the last iterate,
 /// [`Error::Solver`] if Clarabel refuses the data or panics.
 pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result<Solution> {
+    settings.validate()?;
     if program.n() == 0 {
         return without_variables(program);
     }

@@ -17,6 +17,9 @@ use faer::{Conj, MatMut, Par};
 
 const BREAKDOWN: Error = Error::Factorization { method: "LDL'" };
 
+/// Steps of the minimum-norm iteration.
+const MINIMUM_NORM_STEPS: usize = 200;
+
 /// More factor entries than this are refused: 8 GiB of values.
 const MAX_FACTOR: usize = 1 << 30;
 
@@ -177,7 +180,7 @@ impl Ldl {
     ) -> usize {
         y.fill(0.0);
         let mut previous = f64::INFINITY;
-        for step in 1..=50 {
+        for step in 1..=MINIMUM_NORM_STEPS {
             self.reduced.multiply(y, r);
             for (r, b) in r.iter_mut().zip(rhs) {
                 *r = b - *r;
@@ -197,6 +200,6 @@ impl Ldl {
             }
             previous = change;
         }
-        50
+        MINIMUM_NORM_STEPS
     }
 }

@@ -30,8 +30,8 @@ use reduced::Reduced;
 /// Static regularizations tried in turn: the first that refines to the tolerance is kept. 1e-6 is safe against growth with P = 0;
 /// smaller ones contract on nearly singular systems.
 const REGULARIZATIONS: [f64; 3] = [1e-6, 1e-8, 1e-10];
-/// The regularization of the minimum-norm iteration.
-const MINIMUM_NORM_REGULARIZATION: f64 = 1e-4;
+/// The regularization of the minimum-norm iteration: its error is rounding over this, its speed this over the least singular value.
+const MINIMUM_NORM_REGULARIZATION: f64 = 1e-6;
 /// A condition number above this counts as singular: its solutions keep fewer than three digits.
 const SINGULAR: f64 = 1e13;
 /// The share of |u2| that counts as a term of A'D u2: times the tolerance of 1e-12 it is four rounding errors.

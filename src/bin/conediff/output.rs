@@ -69,8 +69,17 @@ pub fn failure(status: &str, message: &str, error: Option<&Error>) -> Value {
     out
 }
 
-pub fn solution_json(solution: &Solution) -> Value {
-    value(solution)
+/// The solution, with what `report` says of derivatives there; a point whose linear system cannot be prepared is not trusted.
+pub fn solve_json(solution: &Solution, derivative: conediff::Result<Derivative>) -> Value {
+    match derivative {
+        Ok(derivative) => report_json(&derivative),
+        Err(error) => {
+            let mut out = value(solution);
+            out["trusted"] = value(false);
+            out["warnings"] = value([error.to_string()]);
+            out
+        }
+    }
 }
 
 fn derivative_json(
@@ -79,7 +88,7 @@ fn derivative_json(
     trusted: bool,
     warnings: &[Warning],
 ) -> Value {
-    let mut out = solution_json(derivative.solution());
+    let mut out = value(derivative.solution());
     out["margins"] = value(derivative.projection().margins());
     out["kinks"] = value(derivative.kinks());
     out["condition"] = value(derivative.condition());

@@ -62,7 +62,8 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
             let (program, settings) = read(&one.file, &one.choices)?;
             let solution = solve(&program, &settings)?;
             if one.choices.json {
-                say!("{}", output::solution_json(&solution));
+                let derivative = Derivative::new(&program, &solution, &settings);
+                say!("{}", output::solve_json(&solution, derivative));
             } else {
                 output::solution_table(&program, &solution);
             }
