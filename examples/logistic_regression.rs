@@ -13,16 +13,9 @@ const VALIDATION: usize = 30;
 
 /// y_i x_i of overlapping classes on both sides of a line, by a fixed recipe.
 fn point(i: usize) -> [f64; 2] {
-    let (a, b, noise) = (
-        (1.7 * i as f64).sin(),
-        (2.9 * i as f64).cos(),
-        (5.3 * i as f64).sin(),
-    );
-    let y = if a - 0.5 * b + 0.7 * noise > 0.0 {
-        1.0
-    } else {
-        -1.0
-    };
+    let i = i as f64;
+    let (a, b, noise) = ((1.7 * i).sin(), (2.9 * i).cos(), (5.3 * i).sin());
+    let y = (a - 0.5 * b + 0.7 * noise).signum();
     [y * a, y * b]
 }
 

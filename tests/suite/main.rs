@@ -6,6 +6,7 @@ mod derivative;
 mod generate;
 mod hostile;
 mod lapack;
+mod lsqr;
 mod problems;
 mod projection;
 mod support;
