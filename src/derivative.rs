@@ -12,7 +12,7 @@ use crate::point::{Moved, PreparedPoint};
 use crate::program::ConeProgram;
 use crate::projection::Projection;
 use crate::refine::refine;
-use crate::regularity::{Kink, Warning, classify, point_error};
+use crate::regularity::{Kink, RowState, Warning, classify, point_error, row_states};
 use crate::residual::{
     ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
 };
@@ -184,6 +184,10 @@ impl Derivative {
     /// Blocks whose point cannot be told from a kink.
     pub fn kinks(&self) -> &[Kink] {
         &self.kinks
+    }
+    /// The state of every row: active, inactive, curved or ambiguous. m of them.
+    pub fn row_states(&self) -> Vec<RowState> {
+        row_states(self.projection(), &self.kinks)
     }
     /// What is doubtful about the point, before any linear solve.
     pub fn warnings(&self) -> &[Warning] {

@@ -121,7 +121,7 @@ pub use pattern::{Pattern, SparseMatrix};
 pub use program::{ConeProgram, Csc, NO_BOUND};
 pub use projection::{Block, Margin, Piece, Projection, Psd, SecondOrder, Spectral};
 pub use refine::{refine, solve};
-pub use regularity::{Kink, Warning};
+pub use regularity::{Kink, RowState, Warning};
 pub use residual::{ResidualJacobian, Wanted, embedding_residual, residual};
 pub use settings::{LinearSettings, LinearSolver, RefineSettings, Settings, SolveSettings};
 pub use solution::{Refinement, Solution};

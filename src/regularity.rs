@@ -2,7 +2,7 @@
 
 use crate::cone::Cone;
 use crate::program::ConeProgram;
-use crate::projection::Projection;
+use crate::projection::{Block, Projection};
 use crate::settings::Settings;
 use crate::solution::Solution;
 use crate::tangent::norm_max;
@@ -23,6 +23,43 @@ pub struct Kink {
     pub rows: Vec<usize>,
     /// The least distance to the kink.
     pub margin: f64,
+}
+
+/// What a row is doing at the solution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowState {
+    /// The slack is frozen, s = 0 to first order, and z moves: D = I there.
+    Active,
+    /// The dual is frozen, z = 0 to first order, and s moves: D = 0 there.
+    Inactive,
+    /// On the curved piece of its cone: s and z move together.
+    Curved,
+    /// At a kink, within the error of the point: any of the above.
+    Ambiguous,
+}
+
+/// The state of every row, m of them.
+pub(crate) fn row_states(projection: &Projection, kinks: &[Kink]) -> Vec<RowState> {
+    let mut states = Vec::new();
+    for block in projection.blocks() {
+        match block {
+            Block::Identity(d) => states.extend(std::iter::repeat_n(RowState::Active, *d)),
+            Block::Vanishing(d) => states.extend(std::iter::repeat_n(RowState::Inactive, *d)),
+            Block::Orthant(active) => states.extend(active.iter().map(|a| {
+                if *a {
+                    RowState::Active
+                } else {
+                    RowState::Inactive
+                }
+            })),
+            _ => states.extend(std::iter::repeat_n(RowState::Curved, block.rows())),
+        }
+    }
+    for &row in kinks.iter().flat_map(|k| &k.rows) {
+        states[row] = RowState::Ambiguous;
+    }
+    states
 }
 
 /// A reason for doubt. All but `NearKink` mean that the derivative is not trusted.

@@ -293,6 +293,56 @@ impl ResidualJacobian {
         SparseMatrix::from_parts(n + m, n + m, indptr, indices, values)
     }
 
+    /// The last row of the embedding's Jacobian without its corner, (-q - 2Px ; -D b), and the corner x'Px.
+    fn embedding_row(&self, x: &[f64]) -> (Vec<f64>, f64) {
+        let n = self.program.n();
+        let mut px = vec![0.0; n];
+        self.program.p().multiply_symmetric_add(1.0, x, &mut px);
+        let mut row = vec![0.0; self.dim()];
+        let mut scratch = vec![0.0; self.projection.scratch_len()];
+        self.projection
+            .apply_into(self.program.effective_b(), &mut row[n..], &mut scratch);
+        for (row, (q, px)) in row.iter_mut().zip(self.program.q().iter().zip(&px)) {
+            *row = q + 2.0 * px;
+        }
+        row.iter_mut().for_each(|x| *x = -*x);
+        (row, dot(x, &px))
+    }
+
+    /// out = N'(x, v, 1) u for the embedding's Jacobian, both n + m + 1; transposed if asked for.
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`].
+    pub fn embedding_apply(
+        &self,
+        x: &[f64],
+        u: &[f64],
+        out: &mut [f64],
+        transpose: bool,
+    ) -> Result<()> {
+        check_length("x", self.program.n(), x.len())?;
+        check_length("u", self.dim() + 1, u.len())?;
+        check_length("out", self.dim() + 1, out.len())?;
+        let (row, corner) = self.embedding_row(x);
+        let column = || self.program.q().iter().chain(self.program.effective_b());
+        let (inner, tau) = u.split_at(self.dim());
+        let (top, last) = out.split_at_mut(self.dim());
+        if transpose {
+            self.apply_transpose(inner, top)?;
+            for (t, r) in top.iter_mut().zip(&row) {
+                *t += tau[0] * r;
+            }
+            last[0] = column().zip(inner).map(|(c, u)| c * u).sum::<f64>() + corner * tau[0];
+        } else {
+            self.apply(inner, top)?;
+            for (t, c) in top.iter_mut().zip(column()) {
+                *t += tau[0] * c;
+            }
+            last[0] = dot(&row, inner) + corner * tau[0];
+        }
+        Ok(())
+    }
+
     /// The embedding's Jacobian at (x, v, 1) as a sparse matrix, n + m + 1 square. The point itself is its null vector.
     ///
     /// # Errors
@@ -301,18 +351,7 @@ impl ResidualJacobian {
         check_length("x", self.program.n(), x.len())?;
         let (n, m) = (self.program.n(), self.program.m());
         let inner = self.to_sparse();
-        let mut last_row = vec![0.0; n + m];
-        let mut px = vec![0.0; n];
-        self.program.p().multiply_symmetric_add(1.0, x, &mut px);
-        for j in 0..n {
-            last_row[j] = -self.program.q()[j] - 2.0 * px[j];
-        }
-        let mut scratch = vec![0.0; self.projection.scratch_len()];
-        self.projection
-            .apply_into(self.program.effective_b(), &mut last_row[n..], &mut scratch);
-        for x in &mut last_row[n..] {
-            *x = -*x;
-        }
+        let (last_row, corner) = self.embedding_row(x);
         let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
         for (j, last) in last_row.into_iter().enumerate() {
             let (rows, entries) = inner.column(j);
@@ -325,7 +364,7 @@ impl ResidualJacobian {
         indices.extend(0..=n + m);
         values.extend_from_slice(self.program.q());
         values.extend_from_slice(self.program.effective_b());
-        values.push(dot(x, &px));
+        values.push(corner);
         indptr.push(indices.len());
         Ok(SparseMatrix::from_parts(
             n + m + 1,

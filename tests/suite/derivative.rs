@@ -2,8 +2,8 @@
 
 use conediff::{
     Affine, Cone, ConeProgram, DataTangent, Derivative, Generated, Generator, GradcheckSettings,
-    LinearSolver, Method, ProgramBuilder, Settings, SolutionTangent, SparseMatrix, Wanted,
-    embedding_residual, gradcheck, residual, solve,
+    LinearSolver, Method, ProgramBuilder, RowState, Settings, SolutionTangent, SparseMatrix,
+    Wanted, embedding_residual, gradcheck, residual, solve,
 };
 
 use crate::support::{Random, norm, relative};
@@ -227,6 +227,27 @@ fn the_embedding_gives_the_same_derivative_and_is_singular_along_its_solution() 
         let null: Vec<f64> = (0..=n + m)
             .map(|i| (0..=n + m).map(|j| jacobian[j][i] * point[j]).sum())
             .collect();
+        let u = Random::new(5).normal_vec(n + m + 1);
+        for transpose in [false, true] {
+            let mut by_operator = vec![0.0; n + m + 1];
+            derivative
+                .residual_jacobian()
+                .embedding_apply(x, &u, &mut by_operator, transpose)
+                .unwrap();
+            let by_matrix: Vec<f64> = (0..=n + m)
+                .map(|i| {
+                    let entry = |j: usize| {
+                        if transpose {
+                            jacobian[i][j]
+                        } else {
+                            jacobian[j][i]
+                        }
+                    };
+                    (0..=n + m).map(|j| entry(j) * u[j]).sum()
+                })
+                .collect();
+            assert!(relative(&by_operator, &by_matrix) <= 1e-13, "{name}");
+        }
         assert!(
             norm(&null) <= 1e-10 * norm(&point),
             "{name}: {:e}",
@@ -580,6 +601,7 @@ fn a_weakly_active_row_is_reported_as_a_kink() {
     let solution = solve(&program, &settings).unwrap();
     let derivative = Derivative::new(&program, &solution, &settings).unwrap();
     assert_eq!(derivative.kinks()[0].rows, vec![0]);
+    assert_eq!(derivative.row_states(), [RowState::Ambiguous]);
     let gradient = derivative
         .vjp(&SolutionTangent::random(&program, 0))
         .unwrap();
@@ -648,4 +670,34 @@ fn whatever_is_trusted_is_right() {
     println!("{trusted} trusted, worst {worst:.1e}; {flagged} flagged; {failed} not solved");
     assert!(worst <= 1e-5, "{worst:e}");
     assert!(trusted > 200);
+}
+
+#[test]
+fn rows_are_active_inactive_or_curved() {
+    // minimize 1/2 |x|^2 - (2, 0, 0)'x subject to x0 <= 1, x1 <= 1, |(x0, x2 + 3)| <= 2
+    let mut builder = ProgramBuilder::new(3);
+    for j in 0..3 {
+        builder.quadratic(j, j, 1.0);
+    }
+    builder.linear(0, -2.0);
+    builder.bounds([0, 1], f64::NEG_INFINITY, 1.0);
+    builder.norm(
+        &[Affine::variable(0), Affine::new(&[(2, 1.0)], 3.0)],
+        &Affine::constant(2.0),
+    );
+    let program = builder.build().unwrap();
+    let settings = Settings::default();
+    let solution = solve(&program, &settings).unwrap();
+    let derivative = Derivative::new(&program, &solution, &settings).unwrap();
+    assert!((solution.x[0] - 1.0).abs() < 1e-12, "{:?}", solution.x);
+    assert_eq!(
+        derivative.row_states(),
+        [
+            RowState::Active,
+            RowState::Inactive,
+            RowState::Curved,
+            RowState::Curved,
+            RowState::Curved
+        ]
+    );
 }

@@ -2,7 +2,7 @@
 
 use conediff::{
     Block, Checked, Cone, ConeProgram, DataTangent, Derivative, Error, Evidence, GradcheckReport,
-    Solution, SolutionTangent, Verdict, Warning,
+    RowState, Solution, SolutionTangent, Verdict, Warning,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -91,6 +91,7 @@ fn derivative_json(
     let mut out = value(derivative.solution());
     out["margins"] = value(derivative.projection().margins());
     out["kinks"] = value(derivative.kinks());
+    out["rows"] = value(derivative.row_states());
     out["condition"] = value(derivative.condition());
     out["trusted"] = value(trusted);
     out["warnings"] = value(sentences(warnings));
@@ -265,6 +266,15 @@ pub fn report_table(derivative: &Derivative) {
             order.len() - SHOWN_CONES
         );
     }
+    let states = derivative.row_states();
+    let count = |state: RowState| states.iter().filter(|s| **s == state).count();
+    say!(
+        "rows: {} active, {} inactive, {} curved, {} ambiguous",
+        count(RowState::Active),
+        count(RowState::Inactive),
+        count(RowState::Curved),
+        count(RowState::Ambiguous)
+    );
     say!(
         "condition of the linear system: {:.1e}",
         derivative.condition()
