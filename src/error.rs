@@ -150,7 +150,7 @@ pub enum Error {
     /// The structure differs from the one prepared.
     #[error("{what}: the sparsity pattern differs from the one given first")]
     PatternMismatch {
-        /// "P" or "A".
+        /// The object.
         what: &'static str,
     },
     /// A setting is out of range.

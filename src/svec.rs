@@ -6,10 +6,10 @@
 use crate::error::{Error, Result};
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
-/// Position of entry (i, j), i <= j, in svec.
+/// Position of entry (i, j) in svec, the same as that of (j, i).
 pub fn index(i: usize, j: usize) -> usize {
-    debug_assert!(i <= j);
-    j * (j + 1) / 2 + i
+    let (i, j) = (i.min(j), i.max(j));
+    crate::cone::triangular(j).saturating_add(i)
 }
 
 /// The order k of a matrix whose triangle has `len` entries.

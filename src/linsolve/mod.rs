@@ -180,6 +180,15 @@ impl Prepared {
         }
     }
 
+    fn fits(&self, jacobian: &ResidualJacobian) -> bool {
+        let same = self.absolute_a.rows() == jacobian.program().m()
+            && self.absolute_a.cols() == jacobian.program().n();
+        match &self.factors {
+            Factors::Ldl(f) | Factors::MinimumNorm(f) => same && f.reduced.fits(jacobian),
+            Factors::Lu(_) | Factors::Lsqr => same,
+        }
+    }
+
     fn shape(&self, jacobian: &ResidualJacobian) -> Shape {
         let (reduced, memory) = match &self.factors {
             Factors::Ldl(f) | Factors::MinimumNorm(f) => (f.reduced.len(), f.scratch()),
@@ -194,10 +203,10 @@ impl Prepared {
         }
     }
 
-    /// out = J^-1 rhs, both n + m. One solve with the factor for each refinement step.
+    /// out = J^-1 rhs, both n + m, for the J this was prepared from. One solve with the factor for each refinement step.
     ///
     /// # Errors
-    /// [`Error::Dimension`].
+    /// [`Error::Dimension`], [`Error::NonFinite`]; [`Error::PatternMismatch`] for a J of another shape.
     pub fn solve(
         &self,
         jacobian: &ResidualJacobian,
@@ -211,7 +220,7 @@ impl Prepared {
     /// out = J^-T rhs, both n + m.
     ///
     /// # Errors
-    /// [`Error::Dimension`].
+    /// Those of [`Prepared::solve`].
     pub fn solve_transpose(
         &self,
         jacobian: &ResidualJacobian,
@@ -233,6 +242,11 @@ impl Prepared {
         let dim = jacobian.dim();
         crate::program::check_length("right-hand side", dim, rhs.len())?;
         crate::program::check_length("out", dim, out.len())?;
+        if !self.fits(jacobian) {
+            return Err(Error::PatternMismatch {
+                what: "the Jacobian",
+            });
+        }
         if work.shape != self.shape(jacobian) {
             *work = self.workspace(jacobian);
         }

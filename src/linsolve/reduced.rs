@@ -164,6 +164,20 @@ impl Reduced {
         reduced
     }
 
+    /// True if the Jacobian's blocks take the places of the one this was made for.
+    pub(super) fn fits(&self, jacobian: &ResidualJacobian) -> bool {
+        let mut next = self.n;
+        let mut blocks = jacobian.projection().blocks().iter();
+        jacobian.program().n() == self.n
+            && self.first.len() == blocks.len()
+            && self.first.iter().zip(&mut blocks).all(|(&first, block)| {
+                let fits = first == next;
+                next += block.reduced_len();
+                fits
+            })
+            && next == self.len()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.signs.len()
     }

@@ -31,7 +31,7 @@ pub struct Spectral {
 
 impl Spectral {
     /// D = 0 of order `dim`.
-    pub fn new(dim: usize) -> Self {
+    pub(super) fn new(dim: usize) -> Self {
         let mut spectral = Self {
             dim,
             vectors: vec![0.0; dim * dim],
@@ -43,14 +43,14 @@ impl Spectral {
     }
 
     /// D = I.
-    pub fn set_identity(&mut self) {
+    pub(super) fn set_identity(&mut self) {
         self.set_axes();
         self.lambda.fill(1.0);
         self.colambda.fill(0.0);
     }
 
     /// D = 0.
-    pub fn set_zero(&mut self) {
+    pub(super) fn set_zero(&mut self) {
         self.set_axes();
         self.lambda.fill(0.0);
         self.colambda.fill(1.0);
@@ -71,7 +71,7 @@ impl Spectral {
     }
 
     /// The k-th eigenvector, `dim` values.
-    pub fn vector(&self, k: usize) -> &[f64] {
+    pub(super) fn vector(&self, k: usize) -> &[f64] {
         &self.vectors[k * self.dim..(k + 1) * self.dim]
     }
 
@@ -80,12 +80,12 @@ impl Spectral {
     }
 
     /// `out = D u`; both have `dim` values.
-    pub fn apply(&self, u: &[f64], out: &mut [f64]) {
+    pub(super) fn apply(&self, u: &[f64], out: &mut [f64]) {
         self.combine(&self.lambda, u, out);
     }
 
     /// `out = (I - D) u`; both have `dim` values.
-    pub fn apply_complement(&self, u: &[f64], out: &mut [f64]) {
+    pub(super) fn apply_complement(&self, u: &[f64], out: &mut [f64]) {
         self.combine(&self.colambda, u, out);
     }
 

@@ -1,9 +1,10 @@
 //! JVP, VJP and Jacobian: known derivatives, every method against every other, the embedding, ill-conditioned programs, small seeds.
 
 use conediff::{
-    Affine, Cone, ConeProgram, DataTangent, Derivative, Generated, Generator, GradcheckSettings,
-    LinearSolver, Method, ProgramBuilder, RowState, Settings, SolutionTangent, SparseMatrix,
-    Wanted, embedding_residual, gradcheck, residual, solve,
+    Affine, Cone, ConeProgram, DataTangent, Derivative, Error, Generated, Generator,
+    GradcheckSettings, LinearSettings, LinearSolver, Method, Prepared, ProgramBuilder,
+    ResidualJacobian, RowState, Settings, SolutionTangent, SparseMatrix, Wanted,
+    embedding_residual, gradcheck, residual, solve,
 };
 
 use crate::support::{Random, norm, relative};
@@ -700,4 +701,29 @@ fn rows_are_active_inactive_or_curved() {
             RowState::Curved
         ]
     );
+}
+
+#[test]
+fn a_factorization_is_not_used_for_a_jacobian_of_another_shape() {
+    let make = |seed| {
+        let generated = Generator::new(8, vec![Cone::Nonnegative(6)])
+            .with_seed(seed)
+            .generate()
+            .unwrap();
+        ResidualJacobian::new(generated.program(), generated.v()).unwrap()
+    };
+    let active = |j: &ResidualJacobian| j.projection().z().iter().filter(|z| **z > 0.0).count();
+    let first = make(1);
+    let other = (2..50)
+        .map(make)
+        .find(|j| active(j) != active(&first))
+        .unwrap();
+    let prepared = Prepared::new(&first, LinearSettings::default()).unwrap();
+    let mut work = prepared.workspace(&first);
+    let (rhs, mut out) = (vec![1.0; 14], vec![0.0; 14]);
+    assert!(prepared.solve(&first, &rhs, &mut out, &mut work).is_ok());
+    let error = prepared
+        .solve(&other, &rhs, &mut out, &mut work)
+        .unwrap_err();
+    assert!(matches!(error, Error::PatternMismatch { .. }), "{error}");
 }
