@@ -368,6 +368,8 @@ impl CheckRow {
                 Warning::AtKink(_) => "at a kink",
                 Warning::NotRefined { .. } => "not refined",
                 Warning::LinearResidual { .. } => "linear residual",
+                Warning::PointError { .. } => "point error",
+                Warning::Inaccurate { .. } => "inaccurate",
                 _ => "other",
             })
             .collect();
