@@ -21,6 +21,9 @@ use crate::tangent::norm_max;
 /// Below this the residual is rounding.
 const ROUNDING: f64 = 1e-15;
 
+/// How far refinement may move a point that the solver gave up at, relative to its size.
+const NEAR_START: f64 = 0.1;
+
 /// A Newton step solved to this relative residual is good; a worse one is tried again with less regularization.
 const GOOD_STEP: f64 = 1e-8;
 
@@ -54,12 +57,17 @@ pub fn solve(program: &ConeProgram, settings: &Settings) -> Result<Solution> {
         Err(error) if settings.refine.enabled => (last_iterate(program, &error)?, Some(error)),
         Err(error) => return Err(error),
     };
+    let start = solution;
     let solution = if settings.refine.enabled {
-        refine(program, &solution, settings)?
+        refine(program, &start, settings)?
     } else {
-        solution
+        start.clone()
     };
-    let accepted = solution.refinement.is_some_and(|r| r.accepted);
+    let mut accepted = solution.refinement.is_some_and(|r| r.accepted);
+    if failure.is_some() {
+        // Where no solution exists, points run away and any residual is small beside them: a rescued point must lie near its start.
+        accepted &= distance(&solution, &start) <= NEAR_START;
+    }
     if solution.status == Status::AlmostSolved && !accepted {
         return Err(failure.unwrap_or_else(|| Error::NotSolved {
             status: Status::AlmostSolved,
@@ -74,6 +82,21 @@ pub fn solve(program: &ConeProgram, settings: &Settings) -> Result<Solution> {
         }));
     }
     Ok(solution)
+}
+
+/// The largest change of x, z and s relative to 1 + the start's largest entry.
+fn distance(solution: &Solution, start: &Solution) -> f64 {
+    let change = |a: &[f64], b: &[f64]| {
+        let d: Vec<f64> = a
+            .iter()
+            .zip(b)
+            .map(|(a, b)| if a == b { 0.0 } else { a - b })
+            .collect();
+        norm_max(&d) / (1.0 + norm_max(b))
+    };
+    change(&solution.x, &start.x)
+        .max(change(&solution.z, &start.z))
+        .max(change(&solution.s, &start.s))
 }
 
 /// The point where the solver met numerical trouble, as an almost solved one; any other failure is given back.

@@ -727,3 +727,28 @@ fn a_factorization_is_not_used_for_a_jacobian_of_another_shape() {
         .unwrap_err();
     assert!(matches!(error, Error::PatternMismatch { .. }), "{error}");
 }
+
+/// Nearly and exactly infeasible programs never come back as solutions, however they are scaled.
+#[test]
+fn an_infeasible_program_is_never_rescued() {
+    for scale in [1e-6, 1.0, 1e6, 1e12] {
+        for gap in [1e-3, 1.0, 1e3] {
+            // x <= 0 and x >= gap, x in the first row of a second-order cone with a free second entry.
+            let mut builder = ProgramBuilder::new(2);
+            builder.linear(1, scale);
+            builder.inequality(&[(0, scale)], 0.0);
+            builder.inequality(&[(0, -scale)], -gap * scale);
+            builder.norm(&[Affine::variable(1)], &Affine::new(&[(0, scale)], 0.0));
+            let program = builder.build().unwrap();
+            let error = solve(&program, &Settings::default()).unwrap_err();
+            // At 1e12 Clarabel sees the other infeasibility; what matters is that no solution is made up.
+            let is_refusal = matches!(
+                error,
+                Error::PrimalInfeasible { .. }
+                    | Error::DualInfeasible { .. }
+                    | Error::NotSolved { .. }
+            );
+            assert!(is_refusal, "{scale:e} {gap:e}: {error}");
+        }
+    }
+}
