@@ -123,40 +123,57 @@ fn known_derivatives_of_every_cone_are_found_up_to_n_200() {
 }
 
 #[test]
-fn ldl_lu_and_lsqr_agree() {
-    let mut worst = 0.0_f64;
-    for (name, cones) in families(30) {
-        let generated = Generator::new(30, cones).with_seed(3).generate().unwrap();
-        let program = generated.program();
-        let solution = solve(program, &Settings::default()).unwrap();
-        let (tangent, _) = generated.known_jvp(1);
-        let (cotangent, _) = generated.known_vjp(2);
-        let with = |solver: LinearSolver| {
-            let settings = Settings::default().with_linear_solver(solver);
-            let derivative = Derivative::new(program, &solution, &settings).unwrap();
-            (
-                derivative.jvp(&tangent).unwrap(),
-                derivative.vjp(&cotangent).unwrap(),
-            )
-        };
-        let (jvp, vjp) = with(LinearSolver::Ldl);
-        for (solver, method) in [
-            (LinearSolver::Lu, Method::Lu),
-            (LinearSolver::Lsqr, Method::Lsqr),
-        ] {
-            let (j, v) = with(solver);
-            assert_eq!(j.evidence.method, method);
-            let error = solution_error(&j.value, &jvp.value).max(data_error(&v.value, &vjp.value));
-            worst = worst.max(error);
-            assert!(error <= 1e-8, "{name} by {method:?}: {error:e}");
-            assert!(
-                j.evidence.residual <= 1e-12,
-                "{name} by {method:?}: {:?}",
-                j.evidence
-            );
+fn ldl_lu_and_lsqr_agree_at_every_condition() {
+    for condition in [1e1, 1e3, 1e5] {
+        let mut worst = [0.0_f64; 2];
+        for (name, cones) in families(30) {
+            let generated = Generator::new(30, cones)
+                .with_seed(3)
+                .with_condition(condition)
+                .generate()
+                .unwrap();
+            let program = generated.program();
+            let solution = solve(program, &Settings::default()).unwrap();
+            // Generic directions: their derivatives are of the size of J^-1, and the methods must agree in all of it.
+            let tangent = DataTangent::random(program, 1);
+            let cotangent = SolutionTangent::random(program, 2);
+            let with = |solver: LinearSolver| {
+                let settings = Settings::default().with_linear_solver(solver);
+                let derivative = Derivative::new(program, &solution, &settings).unwrap();
+                (
+                    derivative.jvp(&tangent).unwrap(),
+                    derivative.vjp(&cotangent).unwrap(),
+                )
+            };
+            let (jvp, vjp) = with(LinearSolver::Ldl);
+            for (k, (solver, method)) in [
+                (LinearSolver::Lu, Method::Lu),
+                (LinearSolver::Lsqr, Method::Lsqr),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let (j, v) = with(solver);
+                assert_eq!(j.evidence.method, method);
+                let error =
+                    solution_error(&j.value, &jvp.value).max(data_error(&v.value, &vjp.value));
+                worst[k] = worst[k].max(error);
+                assert!(
+                    error <= 1e-8,
+                    "{name} at {condition:.0e} by {method:?}: {error:e}"
+                );
+                assert!(
+                    j.evidence.residual <= 1e-12 && v.evidence.residual <= 1e-12,
+                    "{name} at {condition:.0e} by {method:?}: {:?}",
+                    j.evidence
+                );
+            }
         }
+        println!(
+            "condition {condition:.0e}: LDL' against LU {:.1e}, LSQR {:.1e}",
+            worst[0], worst[1]
+        );
     }
-    println!("worst difference between methods {worst:.1e}");
 }
 
 /// Dense columns of a sparse matrix.
@@ -207,118 +224,127 @@ fn gauss(columns: &[Vec<f64>], rhs: &[f64]) -> Vec<f64> {
 
 #[test]
 fn the_embedding_gives_the_same_derivative_and_is_singular_along_its_solution() {
-    let mut worst = 0.0_f64;
-    for (name, cones) in families(24) {
-        let generated = Generator::new(24, cones).with_seed(4).generate().unwrap();
-        let program = generated.program();
-        let (n, m) = (program.n(), program.m());
-        let (x, v) = (generated.x(), generated.v());
-        let point: Vec<f64> = [x, v, &[1.0]].concat();
-        let at_point = embedding_residual(program, x, v, 1.0).unwrap();
-        assert!(norm(&at_point) <= 1e-10, "{name}: {:e}", norm(&at_point));
+    for condition in [1e1, 1e3, 1e5] {
+        let worst = families(24)
+            .into_iter()
+            .map(|(name, cones)| embedding_error(name, cones, condition))
+            .fold(0.0, f64::max);
+        println!("condition {condition:.0e}: embedding against reduced {worst:.1e}");
+        assert!(worst <= 1e-8, "{worst:e}");
+    }
+}
 
-        let solution = solve(program, &Settings::default()).unwrap();
-        let derivative = Derivative::new(program, &solution, &Settings::default()).unwrap();
-        let jacobian = dense(
-            &derivative
-                .residual_jacobian()
-                .embedding_to_sparse(x)
-                .unwrap(),
-        );
-        let null: Vec<f64> = (0..=n + m)
-            .map(|i| (0..=n + m).map(|j| jacobian[j][i] * point[j]).sum())
-            .collect();
-        let u = Random::new(5).normal_vec(n + m + 1);
-        for transpose in [false, true] {
-            let mut by_operator = vec![0.0; n + m + 1];
-            derivative
-                .residual_jacobian()
-                .embedding_apply(x, &u, &mut by_operator, transpose)
-                .unwrap();
-            let by_matrix: Vec<f64> = (0..=n + m)
-                .map(|i| {
-                    let entry = |j: usize| {
-                        if transpose {
-                            jacobian[i][j]
-                        } else {
-                            jacobian[j][i]
-                        }
-                    };
-                    (0..=n + m).map(|j| entry(j) * u[j]).sum()
-                })
-                .collect();
-            assert!(relative(&by_operator, &by_matrix) <= 1e-13, "{name}");
-        }
-        assert!(
-            norm(&null) <= 1e-10 * norm(&point),
-            "{name}: {:e}",
-            norm(&null)
-        );
+fn embedding_error(name: &str, cones: Vec<Cone>, condition: f64) -> f64 {
+    let generated = Generator::new(24, cones)
+        .with_seed(4)
+        .with_condition(condition)
+        .generate()
+        .unwrap();
+    let program = generated.program();
+    let (n, m) = (program.n(), program.m());
+    let (x, v) = (generated.x(), generated.v());
+    let point: Vec<f64> = [x, v, &[1.0]].concat();
+    let at_point = embedding_residual(program, x, v, 1.0).unwrap();
+    assert!(norm(&at_point) <= 1e-10, "{name}: {:e}", norm(&at_point));
 
-        // One direction: the embedding's own right-hand side, solved with the null vector pinned by an extra row.
-        let (t, _) = generated.known_jvp(9);
-        let mut dp = vec![0.0; n];
-        let p = program.p().with_values("P", &t.p).unwrap();
-        for j in 0..n {
-            for k in p.pattern().indptr()[j]..p.pattern().indptr()[j + 1] {
-                let i = p.pattern().indices()[k];
-                dp[i] += p.values()[k] * x[j];
-                if i != j {
-                    dp[j] += p.values()[k] * x[i];
-                }
-            }
-        }
-        let da = program.a().with_values("A", &t.a).unwrap();
-        let mut rhs = vec![0.0; n + m + 1];
-        for j in 0..n {
-            rhs[j] = -(dp[j] + t.q[j]);
-        }
-        for i in 0..m {
-            rhs[n + i] = -t.b[i];
-        }
-        for j in 0..n {
-            for k in da.pattern().indptr()[j]..da.pattern().indptr()[j + 1] {
-                let i = da.pattern().indices()[k];
-                rhs[j] -= da.values()[k] * generated.z()[i];
-                rhs[n + i] += da.values()[k] * x[j];
-            }
-        }
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-        rhs[n + m] = dot(&t.q, x) + dot(&t.b, generated.z()) + dot(x, &dp);
-        // N + u u' is invertible where N has the null vector u on the right and its partner on the left.
-        let left = gauss(
-            &(0..=n + m)
-                .map(|i| {
-                    let mut row: Vec<f64> = (0..=n + m).map(|j| jacobian[j][i]).collect();
-                    row[n + m] += 1.0;
-                    row
-                })
-                .collect::<Vec<_>>(),
-            &{
-                let mut e = vec![0.0; n + m + 1];
-                e[n + m] = 1.0;
-                e
-            },
-        );
-        let bordered: Vec<Vec<f64>> = (0..=n + m)
-            .map(|j| {
-                (0..=n + m)
-                    .map(|i| jacobian[j][i] + left[i] * point[j] / norm(&point))
-                    .collect()
+    let solution = solve(program, &Settings::default()).unwrap();
+    let derivative = Derivative::new(program, &solution, &Settings::default()).unwrap();
+    let jacobian = dense(
+        &derivative
+            .residual_jacobian()
+            .embedding_to_sparse(x)
+            .unwrap(),
+    );
+    let null: Vec<f64> = (0..=n + m)
+        .map(|i| (0..=n + m).map(|j| jacobian[j][i] * point[j]).sum())
+        .collect();
+    let u = Random::new(5).normal_vec(n + m + 1);
+    for transpose in [false, true] {
+        let mut by_operator = vec![0.0; n + m + 1];
+        derivative
+            .residual_jacobian()
+            .embedding_apply(x, &u, &mut by_operator, transpose)
+            .unwrap();
+        let by_matrix: Vec<f64> = (0..=n + m)
+            .map(|i| {
+                let entry = |j: usize| {
+                    if transpose {
+                        jacobian[i][j]
+                    } else {
+                        jacobian[j][i]
+                    }
+                };
+                (0..=n + m).map(|j| entry(j) * u[j]).sum()
             })
             .collect();
-        let du = gauss(&bordered, &rhs);
-        let dtau = du[n + m];
-        let dx: Vec<f64> = (0..n).map(|j| du[j] - x[j] * dtau).collect();
-        let dv: Vec<f64> = (0..m).map(|i| du[n + i] - v[i] * dtau).collect();
-        let mut dz = vec![0.0; m];
-        derivative.projection().apply(&dv, &mut dz).unwrap();
-        let jvp = derivative.jvp(&t).unwrap();
-        let error = relative(&dx, &jvp.value.x).max(relative(&dz, &jvp.value.z));
-        worst = worst.max(error);
-        assert!(error <= 1e-8, "{name}: {error:e}");
+        assert!(relative(&by_operator, &by_matrix) <= 1e-13, "{name}");
     }
-    println!("embedding against reduced: {worst:.1e}");
+    assert!(
+        norm(&null) <= 1e-10 * norm(&point),
+        "{name}: {:e}",
+        norm(&null)
+    );
+
+    // One direction: the embedding's own right-hand side, solved with the null vector pinned by an extra row.
+    let t = DataTangent::random(program, 9);
+    let mut dp = vec![0.0; n];
+    let p = program.p().with_values("P", &t.p).unwrap();
+    for j in 0..n {
+        for k in p.pattern().indptr()[j]..p.pattern().indptr()[j + 1] {
+            let i = p.pattern().indices()[k];
+            dp[i] += p.values()[k] * x[j];
+            if i != j {
+                dp[j] += p.values()[k] * x[i];
+            }
+        }
+    }
+    let da = program.a().with_values("A", &t.a).unwrap();
+    let mut rhs = vec![0.0; n + m + 1];
+    for j in 0..n {
+        rhs[j] = -(dp[j] + t.q[j]);
+    }
+    for i in 0..m {
+        rhs[n + i] = -t.b[i];
+    }
+    for j in 0..n {
+        for k in da.pattern().indptr()[j]..da.pattern().indptr()[j + 1] {
+            let i = da.pattern().indices()[k];
+            rhs[j] -= da.values()[k] * generated.z()[i];
+            rhs[n + i] += da.values()[k] * x[j];
+        }
+    }
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    rhs[n + m] = dot(&t.q, x) + dot(&t.b, generated.z()) + dot(x, &dp);
+    // N + u u' is invertible where N has the null vector u on the right and its partner on the left.
+    let left = gauss(
+        &(0..=n + m)
+            .map(|i| {
+                let mut row: Vec<f64> = (0..=n + m).map(|j| jacobian[j][i]).collect();
+                row[n + m] += 1.0;
+                row
+            })
+            .collect::<Vec<_>>(),
+        &{
+            let mut e = vec![0.0; n + m + 1];
+            e[n + m] = 1.0;
+            e
+        },
+    );
+    let bordered: Vec<Vec<f64>> = (0..=n + m)
+        .map(|j| {
+            (0..=n + m)
+                .map(|i| jacobian[j][i] + left[i] * point[j] / norm(&point))
+                .collect()
+        })
+        .collect();
+    let du = gauss(&bordered, &rhs);
+    let dtau = du[n + m];
+    let dx: Vec<f64> = (0..n).map(|j| du[j] - x[j] * dtau).collect();
+    let dv: Vec<f64> = (0..m).map(|i| du[n + i] - v[i] * dtau).collect();
+    let mut dz = vec![0.0; m];
+    derivative.projection().apply(&dv, &mut dz).unwrap();
+    let jvp = derivative.jvp(&t).unwrap();
+    relative(&dx, &jvp.value.x).max(relative(&dz, &jvp.value.z))
 }
 
 #[test]
