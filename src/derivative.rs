@@ -287,7 +287,8 @@ impl Derivative {
             .collect()
     }
 
-    /// [`Derivative::jvp`] into the caller's memory; allocates nothing once `out` has the right lengths. Whether the result is trusted:
+    /// [`Derivative::jvp`] into the caller's memory; with a factorization (LSQR allocates) nothing is allocated once `out` has the right lengths.
+    /// Whether the result is trusted:
     /// [`Derivative::is_trusted`].
     ///
     /// # Errors
@@ -342,7 +343,8 @@ impl Derivative {
         self.strictly(evidence)
     }
 
-    /// [`Derivative::vjp_wanted`] into the caller's memory; allocates nothing once `out` has the right lengths.
+    /// [`Derivative::vjp_wanted`] into the caller's memory; with a factorization nothing is allocated once `out` has the right
+    /// lengths.
     ///
     /// # Errors
     /// Those of [`Derivative::vjp`].

@@ -58,13 +58,16 @@ impl PreparedPoint {
     /// J and (x, z) one Newton step on: what the derivative would be taken at if the point were as wrong as that step. `None` where
     /// the projection overflows.
     pub(crate) fn moved(&self, program: &ConeProgram, x: &[f64]) -> Option<Moved> {
-        let (dx, dv) = self.error.split_at(program.n());
+        let (x, v) = self.step_on(x);
+        let jacobian = ResidualJacobian::new(program, &v).ok()?;
+        Some(Moved { x, jacobian })
+    }
+
+    /// (x, v) plus the Newton step.
+    fn step_on(&self, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let (dx, dv) = self.error.split_at(x.len());
         let add = |a: &[f64], d: &[f64]| a.iter().zip(d).map(|(a, d)| a + d).collect::<Vec<f64>>();
-        let jacobian = ResidualJacobian::new(program, &add(&self.v, dv)).ok()?;
-        Some(Moved {
-            x: add(x, dx),
-            jacobian,
-        })
+        (add(x, dx), add(&self.v, dv))
     }
 
     /// The solution one Newton step on, if there is a need for it and the residual at least halves.
@@ -78,9 +81,7 @@ impl PreparedPoint {
         if error <= POLISHED || error.is_nan() {
             return Ok(None);
         }
-        let (dx, dv) = self.error.split_at(program.n());
-        let add = |a: &[f64], d: &[f64]| a.iter().zip(d).map(|(a, d)| a + d).collect::<Vec<f64>>();
-        let (x, v) = (add(x, dx), add(&self.v, dv));
+        let (x, v) = self.step_on(x);
         let Ok(projection) = Projection::new(program.cones(), &v) else {
             return Ok(None);
         };

@@ -1,7 +1,8 @@
 //! The `*_into` forms allocate nothing.
 
 use conediff::{
-    Cone, DataTangent, Derivative, Generator, Settings, SolutionTangent, Wanted, solve,
+    Cone, DataTangent, Derivative, Generator, LinearSolver, Settings, SolutionTangent, Wanted,
+    solve,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -35,7 +36,12 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn jvp_and_vjp_into_the_callers_memory_allocate_nothing() {
-    let settings = Settings::default();
+    for solver in [LinearSolver::Ldl, LinearSolver::Lu] {
+        allocate_nothing(&Settings::default().with_linear_solver(solver));
+    }
+}
+
+fn allocate_nothing(settings: &Settings) {
     for cones in [
         vec![Cone::Zero(3), Cone::Nonnegative(20)],
         vec![Cone::SecondOrder(12), Cone::Nonnegative(8)],
@@ -44,8 +50,8 @@ fn jvp_and_vjp_into_the_callers_memory_allocate_nothing() {
     ] {
         let generated = Generator::new(30, cones.clone()).generate().unwrap();
         let program = generated.program();
-        let solution = solve(program, &settings).unwrap();
-        let derivative = Derivative::new(program, &solution, &settings).unwrap();
+        let solution = solve(program, settings).unwrap();
+        let derivative = Derivative::new(program, &solution, settings).unwrap();
         let mut work = derivative.workspace();
         let cotangent = SolutionTangent::random(program, 1);
         let tangent = DataTangent::random(program, 2);
@@ -56,6 +62,6 @@ fn jvp_and_vjp_into_the_callers_memory_allocate_nothing() {
         let jvp = derivative.jvp_into(&tangent, &mut direction, &mut work);
         let after = COUNT.with(Cell::get);
         assert!(vjp.unwrap().converged && jvp.unwrap().converged);
-        assert_eq!(after - before, 0, "{cones:?}");
+        assert_eq!(after - before, 0, "{cones:?} {:?}", settings.linear.solver);
     }
 }
