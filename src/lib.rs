@@ -123,7 +123,9 @@ pub use projection::{Block, Margin, Piece, Projection, Psd, SecondOrder, Spectra
 pub use refine::{refine, solve};
 pub use regularity::{Kink, RowState, Warning};
 pub use residual::{ResidualJacobian, Wanted, embedding_residual, residual};
-pub use settings::{LinearSettings, LinearSolver, RefineSettings, Settings, SolveSettings};
+pub use settings::{
+    LinearBackend, LinearSettings, LinearSolver, RefineSettings, Settings, SolveSettings,
+};
 pub use solution::{Refinement, Solution};
 pub use solve::interior_point;
 pub use tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent};

@@ -5,7 +5,9 @@ use crate::linsolve::Prepared;
 use crate::program::ConeProgram;
 use crate::projection::Projection;
 use crate::regularity::point_error;
-use crate::residual::{ResidualJacobian, relative_residual, relative_residual_at, residual_into};
+use crate::residual::{
+    ResidualJacobian, relative_residual, relative_residual_at, residual_into, residual_terms,
+};
 use crate::settings::Settings;
 use crate::solution::Solution;
 
@@ -39,6 +41,11 @@ impl PreparedPoint {
         let relative = relative_residual(program, &solution.x, &z, &s, &f);
         for f in &mut f {
             *f = -*f;
+        }
+        // The residual is known to the rounding of its terms, and may be smaller than that by luck.
+        let terms = residual_terms(program, &solution.x, &z, &s);
+        for (f, t) in f.iter_mut().zip(&terms) {
+            *f = f.abs().max(f64::EPSILON * t).copysign(*f);
         }
         let mut error = vec![0.0; f.len()];
         // At a singular point the step says nothing about the error.

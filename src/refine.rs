@@ -9,7 +9,7 @@
 //! Qi, Sun, A nonsmooth version of Newton's method, 1993.
 
 use crate::error::{Error, Iterate, Result, Status};
-use crate::linsolve::Prepared;
+use crate::linsolve::{Prepared, Structure};
 use crate::program::ConeProgram;
 use crate::projection::Projection;
 use crate::residual::{ResidualJacobian, relative_residual, residual_into};
@@ -17,6 +17,7 @@ use crate::settings::Settings;
 use crate::solution::{Refinement, Solution};
 use crate::solve::interior_point;
 use crate::tangent::norm_max;
+use std::sync::Arc;
 
 /// Below this the residual is rounding.
 const ROUNDING: f64 = 1e-15;
@@ -150,6 +151,7 @@ impl Point {
 pub fn refine(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Solution> {
     settings.validate()?;
     solution.check(program)?;
+    let structure = Arc::new(Structure::new(program));
     let mut point = Point::new(program, solution.x.clone(), solution.v(program))?;
     let before = point.relative;
     let mut best: Option<Point> = None;
@@ -158,7 +160,7 @@ pub fn refine(program: &ConeProgram, solution: &Solution, settings: &Settings) -
     while steps < settings.refine.max_steps && (best_relative.is_nan() || best_relative > ROUNDING)
     {
         let jacobian = ResidualJacobian::from_parts(program.clone(), point.projection.clone());
-        let Some(step) = newton_step(&jacobian, &point.residual, settings) else {
+        let Some(step) = newton_step(&structure, &jacobian, &point.residual, settings) else {
             break;
         };
         let size = 1.0 + norm_max(&point.x).max(norm_max(&point.v));
@@ -215,6 +217,7 @@ pub fn refine(program: &ConeProgram, solution: &Solution, settings: &Settings) -
 
 /// -J^-1 F, or the least-squares step where J is singular; `None` if there is no usable one.
 fn newton_step(
+    structure: &Arc<Structure>,
     jacobian: &ResidualJacobian,
     residual: &[f64],
     settings: &Settings,
@@ -222,7 +225,9 @@ fn newton_step(
     let rhs: Vec<f64> = residual.iter().map(|r| -r).collect();
     let mut best: Option<(f64, Vec<f64>)> = None;
     for regularization in [1e-6, 1e-9] {
-        let Ok(prepared) = Prepared::for_newton(jacobian, regularization, settings.linear) else {
+        let Ok(prepared) =
+            Prepared::for_newton(structure, jacobian, regularization, settings.linear)
+        else {
             continue;
         };
         let mut step = vec![0.0; rhs.len()];
@@ -239,7 +244,7 @@ fn newton_step(
     if let Some((_, step)) = best {
         return Some(step);
     }
-    let prepared = Prepared::for_singular_newton(jacobian, settings.linear).ok()?;
+    let prepared = Prepared::for_singular_newton(structure, jacobian, settings.linear).ok()?;
     let mut step = vec![0.0; rhs.len()];
     let mut work = prepared.workspace(jacobian);
     prepared.solve(jacobian, &rhs, &mut step, &mut work).ok()?;

@@ -210,8 +210,7 @@ pub(crate) fn classify(
     let size: Vec<f64> = solution.x.iter().map(|x| x.abs()).collect();
     program
         .effective_a()
-        .absolute()
-        .multiply_add(1.0, &size, &mut scale);
+        .absolute_multiply_add(&size, &mut scale);
     let dual = dual_scale(program, &size, &solution.z);
     let mut kinks = Vec::new();
     let mut warnings = Vec::new();
@@ -282,16 +281,15 @@ pub(crate) fn classify(
 /// For each row the size of z_i at which it would be as large as some row of Px + A'z + q: a z_i that is rounding beside the terms it is
 /// added to says nothing about the row, however large it is itself. Zero for rows without entries.
 fn dual_scale(program: &ConeProgram, x: &[f64], z: &[f64]) -> Vec<f64> {
-    let (p, a) = (program.p().absolute(), program.effective_a().absolute());
+    let a = program.effective_a();
     let mut terms: Vec<f64> = program.q().iter().map(|q| 1.0 + q.abs()).collect();
-    p.multiply_symmetric_add(1.0, x, &mut terms);
-    let size: Vec<f64> = z.iter().map(|z| z.abs()).collect();
-    a.multiply_transpose_add(1.0, &size, &mut terms);
+    program.p().absolute_multiply_symmetric_add(x, &mut terms);
+    a.absolute_multiply_transpose_add(z, &mut terms);
     let mut scale = vec![f64::INFINITY; program.m()];
     for (j, terms) in terms.iter().enumerate() {
         let (rows, values) = a.column(j);
-        for (&i, &value) in rows.iter().zip(values).filter(|x| *x.1 > 0.0) {
-            scale[i] = scale[i].min(terms / value);
+        for (&i, &value) in rows.iter().zip(values).filter(|x| *x.1 != 0.0) {
+            scale[i] = scale[i].min(terms / value.abs());
         }
     }
     for scale in scale.iter_mut().filter(|s| s.is_infinite()) {

@@ -20,6 +20,7 @@ use crate::pattern::SparseMatrix;
 use crate::program::{ConeProgram, check_length};
 use crate::projection::Projection;
 use crate::tangent::{DataTangent, dot, norm_max};
+use std::sync::Arc;
 
 /// F at (x, v), n + m values.
 ///
@@ -50,6 +51,21 @@ pub(crate) fn residual_into(
         *out = b - s;
     }
     program.effective_a().multiply_add(-1.0, x, bottom);
+}
+
+/// The sums of absolute terms of F's rows, n + m.
+pub(crate) fn residual_terms(program: &ConeProgram, x: &[f64], z: &[f64], s: &[f64]) -> Vec<f64> {
+    let size = |v: &[f64]| v.iter().map(|v| v.abs()).collect::<Vec<f64>>();
+    let (mut terms, mut bottom) = (size(program.q()), size(program.effective_b()));
+    program.p().absolute_multiply_symmetric_add(x, &mut terms);
+    let a = program.effective_a();
+    a.absolute_multiply_transpose_add(z, &mut terms);
+    a.absolute_multiply_add(x, &mut bottom);
+    for (terms, s) in bottom.iter_mut().zip(s) {
+        *terms += s.abs();
+    }
+    terms.append(&mut bottom);
+    terms
 }
 
 /// |F| relative to its terms: the larger over the two rows of |row| / (min(1, data) + largest term), in the largest entry. The data
@@ -143,11 +159,11 @@ pub fn embedding_residual(
     Ok(out)
 }
 
-/// J at a point, as an operator and as a sparse matrix.
+/// J at a point, as an operator and as a sparse matrix. Copies share everything.
 #[derive(Debug, Clone)]
 pub struct ResidualJacobian {
     program: ConeProgram,
-    projection: Projection,
+    projection: Arc<Projection>,
 }
 
 impl ResidualJacobian {
@@ -159,14 +175,14 @@ impl ResidualJacobian {
         check_length("v", program.m(), v.len())?;
         Ok(Self {
             program: program.clone(),
-            projection: Projection::new(program.cones(), v)?,
+            projection: Arc::new(Projection::new(program.cones(), v)?),
         })
     }
 
     pub(crate) fn from_parts(program: ConeProgram, projection: Projection) -> Self {
         Self {
             program,
-            projection,
+            projection: Arc::new(projection),
         }
     }
 

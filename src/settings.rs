@@ -104,12 +104,30 @@ pub enum LinearSolver {
     Lsqr,
 }
 
+/// How the factor of LDL' is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinearBackend {
+    /// The one predicted to be fastest from the factor's size; a [`crate::ConicLayer`] measures instead, once. The answers of two back
+    /// ends differ in rounding: fix one where runs must agree bit for bit.
+    #[default]
+    Auto,
+    /// Dense, on the active rows alone: small or dense systems.
+    Dense,
+    /// Sparse, entry by entry: very sparse factors.
+    Simplicial,
+    /// Sparse, by dense blocks: the rest.
+    Supernodal,
+}
+
 /// How linear systems with the residual map's Jacobian are solved.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinearSettings {
     /// The method. Default `Auto`.
     pub solver: LinearSolver,
+    /// How LDL' keeps its factor. Default `Auto`.
+    pub backend: LinearBackend,
     /// The relative residual a derivative must reach to be trusted. Default 1e-12, which refinement reaches on every regular
     /// problem measured.
     pub tolerance: f64,
@@ -123,6 +141,7 @@ impl Default for LinearSettings {
     fn default() -> Self {
         Self {
             solver: LinearSolver::Auto,
+            backend: LinearBackend::Auto,
             tolerance: 1e-12,
             max_refinement: 30,
             lsqr_max_iterations: 20_000,
@@ -143,8 +162,8 @@ pub struct Settings {
     /// A point whose distance to a kink is below this times (1 + the size of its row's terms) is ambiguous. Default 1e-9:
     /// after refinement weakly active rows stand at 1e-15, the others at 1e-6 or more.
     pub ambiguity: f64,
-    /// The estimated relative error a derivative may have and still be trusted. Default 1e-6. On problems of condition up to 1e6 the
-    /// estimate stays below 1e-8.
+    /// The estimated relative error a derivative may have and still be trusted. Default 5e-6: in 809 derivatives of hostile
+    /// programs with smaller estimates the largest error was 2.8e-6.
     pub accuracy: f64,
     /// Make every derivative that is not trusted an error. Default false: it comes back with its warnings.
     pub strict: bool,
@@ -159,7 +178,7 @@ impl Default for Settings {
             refine: RefineSettings::default(),
             linear: LinearSettings::default(),
             ambiguity: 1e-9,
-            accuracy: 1e-6,
+            accuracy: 5e-6,
             strict: false,
             max_dense_bytes: 1 << 32,
         }

@@ -12,26 +12,32 @@ mod ldl;
 mod lsqr;
 mod lu;
 mod reduced;
+mod structure;
 
 pub use evidence::{Evidence, Method, StopReason};
+pub(crate) use ldl::Backend;
 pub use lsqr::{LsqrReport, LsqrSettings, LsqrStop, lsqr};
+pub(crate) use structure::Structure;
 
 use crate::error::{Error, Result};
-use crate::pattern::SparseMatrix;
 use crate::random::Random;
 use crate::residual::ResidualJacobian;
-use crate::settings::{LinearSettings, LinearSolver};
+use crate::settings::{LinearBackend, LinearSettings, LinearSolver};
 use crate::tangent::norm_max;
 use faer::dyn_stack::{MemBuffer, StackReq};
-use ldl::Ldl;
+use ldl::{Ldl, SolveMemory};
 use lu::Lu;
-use reduced::Reduced;
+use std::sync::Arc;
 
 /// Static regularizations tried in turn: the first that refines to the tolerance is kept. 1e-6 is safe against growth with P = 0;
 /// smaller ones contract on nearly singular systems.
 const REGULARIZATIONS: [f64; 3] = [1e-6, 1e-8, 1e-10];
 /// The regularization of the minimum-norm iteration: its error is rounding over this, its speed this over the least singular value.
 const MINIMUM_NORM_REGULARIZATION: f64 = 1e-6;
+/// A relative residual at the level of rounding.
+const ROUNDING: f64 = 4.0 * f64::EPSILON;
+/// The relative residual a Newton step is solved to: its own error is larger.
+const STEP_RESIDUAL: f64 = 1e-11;
 /// A condition number above this counts as singular: its solutions keep fewer than three digits.
 const SINGULAR: f64 = 1e13;
 /// The share of |u2| that counts as a term of A'D u2: times the tolerance of 1e-12 it is four rounding errors.
@@ -51,10 +57,11 @@ enum Factors {
 #[derive(Debug)]
 pub struct Prepared {
     factors: Factors,
+    /// The J that was factored.
+    base: ResidualJacobian,
+    structure: Arc<Structure>,
     condition: f64,
     settings: LinearSettings,
-    absolute_p: SparseMatrix,
-    absolute_a: SparseMatrix,
 }
 
 /// Memory of a solve, reused from one to the next. One made for another factorization is made anew by the first solve.
@@ -65,7 +72,7 @@ pub struct Workspace {
     bound: Vec<f64>,
     scratch: Vec<f64>,
     reduced: [Vec<f64>; 4],
-    memory: MemBuffer,
+    memory: SolveMemory,
     shape: Shape,
 }
 
@@ -98,9 +105,19 @@ impl Prepared {
     /// [`Error::Factorization`] if the method asked for breaks down, [`Error::TooLarge`] if it would need too much memory.
     /// `Auto` falls back to the next method instead.
     pub fn new(jacobian: &ResidualJacobian, settings: LinearSettings) -> Result<Self> {
+        let structure = Arc::new(Structure::new(jacobian.program()));
+        Self::with_structure(&structure, jacobian, settings)
+    }
+
+    /// Like [`Prepared::new`] with the symbolic work shared.
+    pub(crate) fn with_structure(
+        structure: &Arc<Structure>,
+        jacobian: &ResidualJacobian,
+        settings: LinearSettings,
+    ) -> Result<Self> {
         let (factors, condition) = match settings.solver {
-            LinearSolver::Auto => auto(jacobian, settings)?,
-            LinearSolver::Ldl => ldl(jacobian, &REGULARIZATIONS)?,
+            LinearSolver::Auto => auto(structure, jacobian, settings)?,
+            LinearSolver::Ldl => ldl(structure, jacobian, settings)?,
             LinearSolver::Lu => {
                 let lu = Lu::new(jacobian)?;
                 let condition = lu.condition(&mut MemBuffer::new(lu.scratch()));
@@ -108,30 +125,87 @@ impl Prepared {
             }
             LinearSolver::Lsqr => (Factors::Lsqr, lsqr_condition(jacobian, settings)),
         };
-        Ok(Self::with_factors(jacobian, factors, condition, settings))
+        Ok(Self::with_factors(
+            structure, jacobian, factors, condition, settings,
+        ))
     }
 
     /// Factors J for a Newton step: one LDL', no condition estimate.
     pub(crate) fn for_newton(
+        structure: &Arc<Structure>,
         jacobian: &ResidualJacobian,
         regularization: f64,
         settings: LinearSettings,
     ) -> Result<Self> {
-        let mut ldl = Ldl::new(Reduced::new(jacobian))?;
-        ldl.factor(regularization)?;
+        let mut ldl = Ldl::new(structure);
+        ldl.prepare(jacobian, regularization, settings.backend)?;
         let factors = Factors::Ldl(Box::new(ldl));
-        Ok(Self::with_factors(jacobian, factors, f64::NAN, settings))
+        Ok(Self::with_factors(
+            structure,
+            jacobian,
+            factors,
+            f64::NAN,
+            settings,
+        ))
+    }
+
+    /// Takes J at another point or of another program of the structure, for a Newton step. LDL' takes the memory it has.
+    pub(crate) fn refactor(
+        &mut self,
+        jacobian: &ResidualJacobian,
+        regularization: f64,
+    ) -> Result<()> {
+        match &mut self.factors {
+            Factors::Ldl(f) => {
+                f.prepare(jacobian, regularization, self.settings.backend)?;
+                self.base = jacobian.clone();
+                self.condition = f64::NAN;
+            }
+            _ => {
+                *self = Self::for_newton(&self.structure, jacobian, regularization, self.settings)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Times the back ends of LDL' on the matrix at hand and keeps the fastest for the structure.
+    pub(crate) fn calibrate(&mut self) -> Result<()> {
+        if let (Factors::Ldl(f), LinearBackend::Auto) = (&mut self.factors, self.settings.backend) {
+            f.calibrate()?;
+            f.prepare(&self.base, REGULARIZATIONS[0], LinearBackend::Auto)?;
+        }
+        Ok(())
+    }
+
+    /// What a Newton step's factorization lacks for a derivative: the condition estimate, and another method where LDL' is not enough.
+    pub(crate) fn certify(&mut self) -> Result<()> {
+        if !self.condition.is_nan() {
+            return Ok(());
+        }
+        if let (Factors::Ldl(f), LinearSolver::Auto | LinearSolver::Ldl) =
+            (&self.factors, self.settings.solver)
+        {
+            let condition = f.condition(&mut SolveMemory::new(f));
+            if condition <= SINGULAR {
+                self.condition = condition;
+                return Ok(());
+            }
+        }
+        *self = Self::with_structure(&self.structure, &self.base, self.settings)?;
+        Ok(())
     }
 
     /// The minimum-norm form of a Newton step at a singular point.
     pub(crate) fn for_singular_newton(
+        structure: &Arc<Structure>,
         jacobian: &ResidualJacobian,
         settings: LinearSettings,
     ) -> Result<Self> {
-        let mut ldl = Ldl::new(Reduced::new(jacobian))?;
-        ldl.factor(MINIMUM_NORM_REGULARIZATION)?;
+        let mut ldl = Ldl::new(structure);
+        ldl.prepare(jacobian, MINIMUM_NORM_REGULARIZATION, settings.backend)?;
         let factors = Factors::MinimumNorm(Box::new(ldl));
         Ok(Self::with_factors(
+            structure,
             jacobian,
             factors,
             f64::INFINITY,
@@ -140,6 +214,7 @@ impl Prepared {
     }
 
     fn with_factors(
+        structure: &Arc<Structure>,
         jacobian: &ResidualJacobian,
         factors: Factors,
         condition: f64,
@@ -147,11 +222,21 @@ impl Prepared {
     ) -> Self {
         Self {
             factors,
+            base: jacobian.clone(),
+            structure: Arc::clone(structure),
             condition,
             settings,
-            absolute_p: jacobian.program().p().absolute(),
-            absolute_a: jacobian.program().effective_a().absolute(),
         }
+    }
+
+    /// The J that was factored.
+    pub(crate) fn base(&self) -> &ResidualJacobian {
+        &self.base
+    }
+
+    /// What the structure alone decides.
+    pub(crate) fn structure(&self) -> &Arc<Structure> {
+        &self.structure
     }
 
     /// True if no method found J nonsingular.
@@ -175,17 +260,11 @@ impl Prepared {
             bound: zeros(),
             scratch: vec![0.0; shape.scratch],
             reduced: std::array::from_fn(|_| vec![0.0; shape.reduced]),
-            memory: MemBuffer::new(shape.memory),
+            memory: match &self.factors {
+                Factors::Ldl(f) | Factors::MinimumNorm(f) => SolveMemory::new(f),
+                _ => SolveMemory::for_stack(shape.memory),
+            },
             shape,
-        }
-    }
-
-    fn fits(&self, jacobian: &ResidualJacobian) -> bool {
-        let same = self.absolute_a.rows() == jacobian.program().m()
-            && self.absolute_a.cols() == jacobian.program().n();
-        match &self.factors {
-            Factors::Ldl(f) | Factors::MinimumNorm(f) => same && f.reduced.fits(jacobian),
-            Factors::Lu(_) | Factors::Lsqr => same,
         }
     }
 
@@ -197,13 +276,15 @@ impl Prepared {
         };
         Shape {
             dim: jacobian.dim(),
-            scratch: jacobian.scratch_len(),
+            scratch: jacobian.scratch_len().max(self.base.scratch_len())
+                + self.structure.scratch_len(),
             reduced,
             memory,
         }
     }
 
-    /// out = J^-1 rhs, both n + m, for the J this was prepared from. One solve with the factor for each refinement step.
+    /// out = J^-1 rhs, both n + m, for the J this was prepared from or one near it: what the refinement is against is the J given
+    /// here. One solve with the factor for each refinement step.
     ///
     /// # Errors
     /// [`Error::Dimension`], [`Error::NonFinite`]; [`Error::PatternMismatch`] for a J of another shape.
@@ -214,7 +295,28 @@ impl Prepared {
         out: &mut [f64],
         work: &mut Workspace,
     ) -> Result<Evidence> {
-        self.refined(jacobian, rhs, out, false, work)
+        self.refined(jacobian, rhs, out, false, ROUNDING, work)
+    }
+
+    /// A Newton step to a relative residual that does not limit it; out = J^-1 rhs.
+    pub(crate) fn step(
+        &self,
+        jacobian: &ResidualJacobian,
+        rhs: &[f64],
+        out: &mut [f64],
+        work: &mut Workspace,
+    ) -> Result<Evidence> {
+        self.refined(jacobian, rhs, out, false, STEP_RESIDUAL, work)
+    }
+
+    /// One application of the factor, without refinement: J^-1 rhs to a few digits, for estimates.
+    pub(crate) fn estimate(&self, rhs: &[f64], out: &mut [f64], work: &mut Workspace) {
+        if work.shape != self.shape(&self.base) {
+            *work = self.workspace(&self.base);
+        }
+        work.residual.copy_from_slice(rhs);
+        self.apply_inverse(false, work);
+        out.copy_from_slice(&work.correction);
     }
 
     /// out = J^-T rhs, both n + m.
@@ -228,7 +330,7 @@ impl Prepared {
         out: &mut [f64],
         work: &mut Workspace,
     ) -> Result<Evidence> {
-        self.refined(jacobian, rhs, out, true, work)
+        self.refined(jacobian, rhs, out, true, ROUNDING, work)
     }
 
     fn refined(
@@ -237,12 +339,13 @@ impl Prepared {
         rhs: &[f64],
         out: &mut [f64],
         transpose: bool,
+        target: f64,
         work: &mut Workspace,
     ) -> Result<Evidence> {
         let dim = jacobian.dim();
         crate::program::check_length("right-hand side", dim, rhs.len())?;
         crate::program::check_length("out", dim, out.len())?;
-        if !self.fits(jacobian) {
+        if !self.structure.fits(jacobian.program()) {
             return Err(Error::PatternMismatch {
                 what: "the Jacobian",
             });
@@ -286,10 +389,9 @@ impl Prepared {
         work.residual.copy_from_slice(&work.rhs);
         let singular = matches!(self.factors, Factors::MinimumNorm(_));
         let (mut previous, mut previous_blocks) = (f64::INFINITY, [f64::INFINITY; 2]);
-        let rounding = 4.0 * f64::EPSILON;
         evidence.stop = StopReason::StepLimit;
         for step in 0..=self.settings.max_refinement {
-            let inner = self.apply_inverse(jacobian, transpose, work);
+            let inner = self.apply_inverse(transpose, work);
             evidence.iterations += inner.map_or(0, |r| r.iterations);
             if let Some(report) = inner {
                 evidence.condition = evidence.condition.max(report.condition);
@@ -302,11 +404,13 @@ impl Prepared {
             for (o, c) in out.iter_mut().zip(&work.correction) {
                 *o += c;
             }
-            let blocks = self.residual(jacobian, out, transpose, work);
+            // The terms change as much as the answer does.
+            let is_settled = correction <= 0.1 * norm_max(out);
+            let blocks = residual(jacobian, out, transpose, !is_settled || step == 0, work);
             let residual = larger(blocks);
             // A step can move the regularization's error from one block row to the other before it falls in both.
             let falling = (0..2)
-                .any(|k| previous_blocks[k] > rounding && blocks[k] < 0.5 * previous_blocks[k]);
+                .any(|k| previous_blocks[k] > ROUNDING && blocks[k] < 0.5 * previous_blocks[k]);
             let helped = residual < previous || (falling && residual <= 2.0 * previous);
             if !helped {
                 // The step did not help: take it back.
@@ -334,7 +438,7 @@ impl Prepared {
                 break;
             }
             let stuck = residual > hopeless * previous && !falling;
-            if residual <= rounding || stuck || singular {
+            if residual <= target || stuck || singular {
                 evidence.stop = StopReason::Stagnated;
                 break;
             }
@@ -359,12 +463,8 @@ impl Prepared {
     }
 
     /// correction = (approximate inverse) residual. LSQR reports on itself.
-    fn apply_inverse(
-        &self,
-        jacobian: &ResidualJacobian,
-        transpose: bool,
-        work: &mut Workspace,
-    ) -> Option<LsqrReport> {
+    fn apply_inverse(&self, transpose: bool, work: &mut Workspace) -> Option<LsqrReport> {
+        let jacobian = &self.base;
         let Workspace {
             residual,
             correction,
@@ -396,7 +496,7 @@ impl Prepared {
             }
             Factors::Lu(f) => {
                 correction.copy_from_slice(residual);
-                f.solve_in_place(correction, transpose, memory);
+                f.solve_in_place(correction, transpose, memory.stack());
                 None
             }
             Factors::Lsqr => {
@@ -430,33 +530,36 @@ impl Prepared {
             }
         }
     }
+}
 
-    /// work.residual = rhs - J out (or J'), and its size relative to the terms.
-    fn residual(
-        &self,
-        jacobian: &ResidualJacobian,
-        out: &[f64],
-        transpose: bool,
-        work: &mut Workspace,
-    ) -> [f64; 2] {
-        let n = jacobian.program().n();
-        let Workspace {
-            residual,
-            bound,
-            rhs,
-            scratch,
-            ..
-        } = work;
-        if transpose {
-            jacobian.apply_transpose_into(out, residual, scratch);
-        } else {
-            jacobian.apply_into(out, residual, scratch);
-        }
-        for (r, b) in residual.iter_mut().zip(rhs.iter()) {
-            *r = b - *r;
-        }
-        // The terms: |P||u1| + |A'||dz| or |A'||u2| above, |A||u1| + |u2| below.
-        let (top, bottom) = bound.split_at_mut(n);
+/// work.residual = rhs - J out (or J'), and its size relative to the terms; these anew if asked for.
+fn residual(
+    jacobian: &ResidualJacobian,
+    out: &[f64],
+    transpose: bool,
+    with_terms: bool,
+    work: &mut Workspace,
+) -> [f64; 2] {
+    let program = jacobian.program();
+    let n = program.n();
+    let Workspace {
+        residual,
+        bound,
+        rhs,
+        scratch,
+        ..
+    } = work;
+    if transpose {
+        jacobian.apply_transpose_into(out, residual, scratch);
+    } else {
+        jacobian.apply_into(out, residual, scratch);
+    }
+    for (r, b) in residual.iter_mut().zip(rhs.iter()) {
+        *r = b - *r;
+    }
+    // The terms: |P||u1| + |A'||dz| or |A'||u2| above, |A||u1| + |u2| below.
+    let (top, bottom) = bound.split_at_mut(n);
+    if with_terms {
         let (u1, u2) = out.split_at(n);
         let (dz, rest) = scratch.split_at_mut(u2.len());
         if transpose {
@@ -472,16 +575,16 @@ impl Prepared {
             *x = x.abs() + ROUNDED_SHARE * u.abs();
         }
         top.fill(0.0);
-        self.absolute_a.multiply_transpose_add(1.0, dz, top);
-        let (size1, size2) = (norm_max(&rhs[..n]), norm_max(&rhs[n..]));
-        // |u1| is needed as a vector: reuse dz's place only after it is done.
-        absolute_multiply(&self.absolute_p, u1, top, true);
-        absolute_multiply(&self.absolute_a, u1, bottom, false);
-        let relative = |r: f64, terms: f64| if r == 0.0 { 0.0 } else { r / terms };
-        let first = relative(norm_max(&residual[..n]), norm_max(top) + size1);
-        let second = relative(norm_max(&residual[n..]), norm_max(bottom) + size2);
-        [first, second]
+        let (p, a) = (program.p(), program.effective_a());
+        a.absolute_multiply_transpose_add(dz, top);
+        p.absolute_multiply_symmetric_add(u1, top);
+        a.absolute_multiply_add(u1, bottom);
     }
+    let (size1, size2) = (norm_max(&rhs[..n]), norm_max(&rhs[n..]));
+    let relative = |r: f64, terms: f64| if r == 0.0 { 0.0 } else { r / terms };
+    let first = relative(norm_max(&residual[..n]), norm_max(top) + size1);
+    let second = relative(norm_max(&residual[n..]), norm_max(bottom) + size2);
+    [first, second]
 }
 
 /// The larger of two residuals, NaN if one is.
@@ -498,27 +601,22 @@ fn power_of_two(size: f64) -> f64 {
     f64::from_bits(size.to_bits() & 0x7ff0_0000_0000_0000).max(f64::MIN_POSITIVE)
 }
 
-/// y += M |x| for a nonnegative M, symmetric from its upper triangle or general.
-fn absolute_multiply(matrix: &SparseMatrix, x: &[f64], y: &mut [f64], symmetric: bool) {
-    for j in 0..matrix.cols() {
-        let (rows, values) = matrix.column(j);
-        let xj = x[j].abs();
-        for (&i, &v) in rows.iter().zip(values) {
-            y[i] += v * xj;
-            if symmetric && i != j {
-                y[j] += v * x[i].abs();
-            }
-        }
-    }
-}
-
 /// LDL' with the first regularization whose refinement contracts.
-fn ldl(jacobian: &ResidualJacobian, regularizations: &[f64]) -> Result<(Factors, f64)> {
-    let mut ldl = Ldl::new(Reduced::new(jacobian))?;
-    let mut memory = MemBuffer::new(ldl.scratch());
-    let mut last = Err(Error::Factorization { method: "LDL'" });
-    for &regularization in regularizations {
-        last = ldl.factor(regularization);
+fn ldl(
+    structure: &Arc<Structure>,
+    jacobian: &ResidualJacobian,
+    settings: LinearSettings,
+) -> Result<(Factors, f64)> {
+    let mut ldl = Ldl::new(structure);
+    let mut last = ldl.prepare(jacobian, REGULARIZATIONS[0], settings.backend);
+    if let Err(Error::TooLarge { .. }) = last {
+        return last.map(|()| (Factors::Lsqr, f64::INFINITY));
+    }
+    let mut memory = SolveMemory::new(&ldl);
+    for regularization in REGULARIZATIONS {
+        if regularization != REGULARIZATIONS[0] {
+            last = ldl.factor(regularization);
+        }
         if last.is_err() {
             continue;
         }
@@ -553,8 +651,12 @@ fn lsqr_condition(jacobian: &ResidualJacobian, settings: LinearSettings) -> f64 
     }
 }
 
-fn auto(jacobian: &ResidualJacobian, settings: LinearSettings) -> Result<(Factors, f64)> {
-    match ldl(jacobian, &REGULARIZATIONS) {
+fn auto(
+    structure: &Arc<Structure>,
+    jacobian: &ResidualJacobian,
+    settings: LinearSettings,
+) -> Result<(Factors, f64)> {
+    match ldl(structure, jacobian, settings) {
         Ok((factors, condition)) if condition <= SINGULAR => return Ok((factors, condition)),
         Err(Error::TooLarge { .. }) => {
             return Ok((Factors::Lsqr, lsqr_condition(jacobian, settings)));
@@ -570,7 +672,7 @@ fn auto(jacobian: &ResidualJacobian, settings: LinearSettings) -> Result<(Factor
             return Ok((Factors::Lu(Box::new(lu)), condition));
         }
     }
-    let mut ldl = Ldl::new(Reduced::new(jacobian))?;
-    ldl.factor(MINIMUM_NORM_REGULARIZATION)?;
+    let mut ldl = Ldl::new(structure);
+    ldl.prepare(jacobian, MINIMUM_NORM_REGULARIZATION, settings.backend)?;
     Ok((Factors::MinimumNorm(Box::new(ldl)), f64::INFINITY))
 }

@@ -9,217 +9,287 @@
 //! ```
 //!
 //! For an eigenbasis D = U L U' the rows are C = L^(1/2) U_a' and E = I - L: every entry is bounded by the data for any
-//! eigenvalue in (0, 1]. K is then equilibrated symmetrically.
+//! eigenvalue in (0, 1]. K is then equilibrated symmetrically. Which slot a row of K has, the structure says.
 //!
 //! # References
 //! Vanderbei, Symmetric quasidefinite matrices, 1995. Ruiz, A scaling algorithm to equilibrate both rows and columns norms in
 //! matrices, 2001, Algorithm 1.
 
-use crate::projection::Block;
+use super::structure::{Form, NONE, Slots, Structure, Variable};
+use crate::projection::{Block, Psd};
 use crate::residual::ResidualJacobian;
 use crate::tangent::norm_max;
+use std::sync::Arc;
 
-const NONE: usize = usize::MAX;
 const EQUILIBRATION_PASSES: usize = 10;
 
-/// The scaled reduced matrix S K S, upper triangle by columns, every diagonal entry stored.
+/// Rows whose largest entries lie within this factor of each other, squared, are equilibrated.
+const EQUILIBRATED: f64 = 2.0;
+
+/// The scaled reduced matrix S K S on its structure's pattern.
 #[derive(Debug)]
 pub(super) struct Reduced {
-    n: usize,
-    /// First reduced variable of each block, counted from n.
-    first: Vec<usize>,
-    pub(super) indptr: Vec<usize>,
-    pub(super) indices: Vec<usize>,
+    pub(super) structure: Arc<Structure>,
     pub(super) values: Vec<f64>,
-    /// +1 or -1: the sign of each pivot, and of its regularization.
-    pub(super) signs: Vec<i8>,
+    /// The size of the terms behind each value, while it is scaled.
+    sizes: Vec<f64>,
     scale: Vec<f64>,
+    /// The slots that take part: the others are zero beside their pivots.
+    pub(super) is_active: Vec<bool>,
+    /// Largest entries and scaling steps.
+    work: [Vec<f64>; 2],
+    /// What each row of A is multiplied by where it is a row of K as it is.
+    row_factor: Vec<f64>,
 }
 
 impl Reduced {
-    pub(super) fn new(jacobian: &ResidualJacobian) -> Self {
-        let (program, projection) = (jacobian.program(), jacobian.projection());
-        let (p, a) = (program.p(), program.effective_a());
-        let n = program.n();
-
-        let mut first = Vec::with_capacity(projection.blocks().len());
-        let mut signs = vec![1i8; n];
-        let mut coupling: Vec<(usize, usize, f64)> = Vec::new();
-        // Rows of A that are rows of K as they are, and the block of the others.
-        let mut direct = vec![NONE; program.m()];
-        let mut block_of = vec![NONE; program.m()];
-        for (index, (block, rows)) in projection.iter().enumerate() {
-            let start = signs.len();
-            first.push(start);
-            block.signs(&mut signs);
-            block.coupling(|row, column, value| {
-                coupling.push((start + column, start + row, value));
-            });
-            match block {
-                Block::Identity(_) => {
-                    for (k, row) in rows.enumerate() {
-                        direct[row] = start + k;
-                    }
-                }
-                Block::Orthant(active) => {
-                    let rows = rows.zip(active).filter(|x| *x.1);
-                    for (k, (row, _)) in rows.enumerate() {
-                        direct[row] = start + k;
-                    }
-                }
-                Block::Vanishing(_) => {}
-                _ => {
-                    for row in rows {
-                        block_of[row] = index;
-                    }
-                }
-            }
-        }
-        let len = signs.len();
-
-        // (CA)' by reduced column, collected column of A by column of A so that rows come out sorted.
-        let mut entries: Vec<(usize, usize, f64, f64)> = Vec::new();
-        let mut local: Vec<usize> = Vec::new();
-        for j in 0..n {
-            let (rows, values) = a.column(j);
-            let mut k = 0;
-            while k < rows.len() {
-                let row = rows[k];
-                if block_of[row] == NONE {
-                    if direct[row] != NONE {
-                        entries.push((direct[row], j, values[k], values[k].abs()));
-                    }
-                    k += 1;
-                    continue;
-                }
-                let index = block_of[row];
-                let range = projection.margins()[index].rows.clone();
-                let end = k + rows[k..].partition_point(|&i| i < range.end);
-                local.clear();
-                local.extend(rows[k..end].iter().map(|i| i - range.start));
-                let start = first[index];
-                projection.blocks()[index].column(&local, &values[k..end], |r, value, size| {
-                    entries.push((start + r, j, value, size));
-                });
-                k = end;
-            }
-        }
-
-        let mut start = vec![0usize; len + 1];
-        for &(column, ..) in &entries {
-            start[column + 1] += 1;
-        }
-        for column in 0..len {
-            start[column + 1] += start[column];
-        }
-        let mut sorted = vec![(0usize, 0.0, 0.0); entries.len()];
-        let mut next = start.clone();
-        for (column, row, value, size) in entries {
-            sorted[next[column]] = (row, value, size);
-            next[column] += 1;
-        }
-        coupling.sort_unstable_by_key(|x| (x.0, x.1));
-
-        let mut indptr = Vec::with_capacity(len + 1);
-        let (mut indices, mut values) = (Vec::new(), Vec::new());
-        let mut sizes: Vec<f64> = Vec::new();
-        indptr.push(0);
-        let mut coupled = coupling.into_iter().peekable();
-        for column in 0..len {
-            if column < n {
-                let (rows, entries) = p.column(column);
-                indices.extend_from_slice(rows);
-                values.extend_from_slice(entries);
-                sizes.extend(entries.iter().map(|v| v.abs()));
-            } else {
-                for &(row, value, size) in &sorted[start[column]..start[column + 1]] {
-                    indices.push(row);
-                    values.push(value);
-                    sizes.push(size);
-                }
-                while let Some((_, row, value)) = coupled.next_if(|x| x.0 == column) {
-                    indices.push(row);
-                    values.push(value);
-                    sizes.push(value.abs());
-                }
-            }
-            if indices.len() == indptr[column] || indices.last() != Some(&column) {
-                indices.push(column);
-                values.push(0.0);
-                sizes.push(0.0);
-            }
-            indptr.push(indices.len());
-        }
-
-        let mut reduced = Self {
-            n,
-            first,
-            indptr,
-            indices,
-            values,
-            signs,
+    pub(super) fn new(structure: Arc<Structure>) -> Self {
+        let (len, entries) = (structure.len(), structure.indices.len());
+        Self {
+            values: vec![0.0; entries],
+            sizes: vec![0.0; entries],
             scale: vec![1.0; len],
-        };
-        reduced.equilibrate(sizes);
-        reduced
+            is_active: vec![true; len],
+            work: [vec![0.0; len], vec![0.0; len]],
+            row_factor: vec![0.0; structure.m],
+            structure,
+        }
     }
 
-    /// True if the Jacobian's blocks take the places of the one this was made for.
-    pub(super) fn fits(&self, jacobian: &ResidualJacobian) -> bool {
-        let mut next = self.n;
-        let mut blocks = jacobian.projection().blocks().iter();
-        jacobian.program().n() == self.n
-            && self.first.len() == blocks.len()
-            && self.first.iter().zip(&mut blocks).all(|(&first, block)| {
-                let fits = first == next;
-                next += block.reduced_len();
-                fits
-            })
-            && next == self.len()
+    /// Takes the values of another Jacobian of the same structure.
+    pub(super) fn fill(&mut self, jacobian: &ResidualJacobian) {
+        let structure = Arc::clone(&self.structure);
+        let (program, projection) = (jacobian.program(), jacobian.projection());
+        self.values.fill(0.0);
+        self.sizes.fill(0.0);
+        self.is_active.fill(true);
+        for (&k, &v) in structure.p_entry.iter().zip(program.p().values()) {
+            self.values[k] = v;
+        }
+        for (slots, block) in structure.slots.iter().zip(projection.blocks()) {
+            match &slots.form {
+                Form::Rows => self.fill_rows(slots, block),
+                Form::SecondOrder { columns } => {
+                    let (factor, complement) = match block {
+                        Block::SecondOrder(b) => (b.row_scale(), None),
+                        Block::Identity(_) => (1.0, Some(0.0)),
+                        _ => (0.0, Some(1.0)),
+                    };
+                    self.row_factor[slots.rows.clone()].fill(factor);
+                    let extra = slots.first + slots.rows.len();
+                    match complement {
+                        Some(complement) => {
+                            for slot in slots.first..extra {
+                                self.set_pivot(slot, -complement);
+                                self.is_active[slot] = complement == 0.0;
+                            }
+                            self.set_pivot(extra, 1.0);
+                            self.set_pivot(extra + 1, -1.0);
+                            self.is_active[extra..extra + 2].fill(false);
+                        }
+                        None => {
+                            self.couple(slots, block, columns.len());
+                            for (t, part) in columns.iter().enumerate() {
+                                self.fill_part(jacobian, slots, block, t, part.entries.clone());
+                            }
+                        }
+                    }
+                }
+                Form::Rotated { columns } => {
+                    self.couple(slots, block, 0);
+                    for (t, part) in columns.iter().enumerate() {
+                        self.fill_part(jacobian, slots, block, t, part.entries.clone());
+                    }
+                }
+                Form::Variable(variable) => self.fill_variable(jacobian, slots, block, variable),
+            }
+        }
+        let a = program.effective_a();
+        for ((&k, &i), &v) in structure
+            .a_entry
+            .iter()
+            .zip(a.pattern().indices())
+            .zip(a.values())
+        {
+            if k != NONE {
+                self.values[k] = self.row_factor[i] * v;
+            }
+        }
+        // Where nothing cancels, the terms are the entry.
+        for (size, v) in self.sizes.iter_mut().zip(&self.values) {
+            *size = size.max(v.abs());
+        }
+        self.equilibrate();
+    }
+
+    fn set_pivot(&mut self, slot: usize, value: f64) {
+        self.values[self.structure.indptr[slot + 1] - 1] = value;
+    }
+
+    fn fill_rows(&mut self, slots: &Slots, block: &Block) {
+        for (k, row) in slots.rows.clone().enumerate() {
+            let is_active = match block {
+                Block::Identity(_) => true,
+                Block::Orthant(active) => active[k],
+                _ => false,
+            };
+            self.row_factor[row] = f64::from(u8::from(is_active));
+            self.is_active[slots.first + k] = is_active;
+            if !is_active {
+                self.set_pivot(slots.first + k, -1.0);
+            }
+        }
+    }
+
+    /// -E, and the pivots of the slots that take no part. `before` entries stand before the coupled ones in the last column of a
+    /// second-order block.
+    fn couple(&mut self, slots: &Slots, block: &Block, before: usize) {
+        let (first, used) = (slots.first, block.reduced_len());
+        for slot in first + used..first + slots.len() {
+            self.set_pivot(slot, -1.0);
+            self.is_active[slot] = false;
+        }
+        let (indptr, rows) = (&self.structure.indptr, slots.rows.len());
+        let values = &mut self.values;
+        block.coupling(|row, column, value| {
+            let at = if row == column {
+                indptr[first + column + 1] - 1
+            } else if column == rows {
+                indptr[first + column] + row
+            } else {
+                indptr[first + column] + before + row
+            };
+            values[at] = value;
+        });
+    }
+
+    /// C a for the t-th column that touches the block.
+    fn fill_part(
+        &mut self,
+        jacobian: &ResidualJacobian,
+        slots: &Slots,
+        block: &Block,
+        t: usize,
+        entries: std::ops::Range<usize>,
+    ) {
+        let a = jacobian.program().effective_a();
+        let (rows, values) = (
+            &a.pattern().indices()[entries.clone()],
+            &a.values()[entries],
+        );
+        let (start, first) = (slots.rows.start, slots.first);
+        if let Block::Identity(_) = block {
+            for (&i, &v) in rows.iter().zip(values) {
+                self.values[self.structure.indptr[first + i - start] + t] = v;
+            }
+            return;
+        }
+        let (indptr, out, sizes) = (&self.structure.indptr, &mut self.values, &mut self.sizes);
+        block.column(rows, start, values, |row, value, size| {
+            let at = indptr[first + row] + t;
+            out[at] = value;
+            sizes[at] = size;
+        });
+    }
+
+    /// L^(1/2) on the rotated variables of the block, and the other rows in its eigenbasis.
+    fn fill_variable(
+        &mut self,
+        jacobian: &ResidualJacobian,
+        slots: &Slots,
+        block: &Block,
+        variable: &Variable,
+    ) {
+        self.couple(slots, block, 0);
+        let roots = match block {
+            Block::Psd(b) => b.roots(),
+            _ => vec![1.0; block.reduced_len()],
+        };
+        for (slot, root) in roots.into_iter().enumerate() {
+            let at = self.structure.indptr[slots.first + slot];
+            self.values[at] = root;
+        }
+        let a = jacobian.program().effective_a().values();
+        for other in &variable.others {
+            if self.row_factor[other.row] == 0.0 {
+                continue;
+            }
+            let rows: Vec<usize> = other.entries.iter().map(|e| e.0).collect();
+            let values: Vec<f64> = other
+                .entries
+                .iter()
+                .map(|&(row, k)| a[k] / a[variable.entries[row]])
+                .collect();
+            match block {
+                Block::Psd(b) => {
+                    let (out, sizes) = (&mut self.values, &mut self.sizes);
+                    b.rotated(&rows, &values, |row, value, size| {
+                        out[other.places[row]] = value;
+                        sizes[other.places[row]] = size;
+                    });
+                }
+                _ => {
+                    for (row, value) in rows.into_iter().zip(values) {
+                        self.values[other.places[row]] = value;
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.signs.len()
+        self.structure.len()
     }
 
     /// Scales by the size of the terms behind each entry, not by the entry: where terms cancel, what is left is rounding, and
     /// scaling it up would hide that K is singular.
-    fn equilibrate(&mut self, mut sizes: Vec<f64>) {
+    fn equilibrate(&mut self) {
         let len = self.len();
-        for _ in 0..EQUILIBRATION_PASSES {
-            let mut largest = vec![0.0_f64; len];
+        let (indptr, indices) = (&self.structure.indptr, &self.structure.indices);
+        let [largest, step] = &mut self.work;
+        self.scale.fill(1.0);
+        for pass in 0..=EQUILIBRATION_PASSES {
+            largest.fill(0.0);
             for j in 0..len {
-                let range = self.indptr[j]..self.indptr[j + 1];
-                for (&i, &v) in self.indices[range.clone()].iter().zip(&sizes[range]) {
+                let range = indptr[j]..indptr[j + 1];
+                let mut own = 0.0_f64;
+                for (&i, &v) in indices[range.clone()].iter().zip(&self.sizes[range]) {
+                    own = own.max(v);
                     largest[i] = largest[i].max(v);
-                    largest[j] = largest[j].max(v);
                 }
+                largest[j] = largest[j].max(own);
             }
-            let step: Vec<f64> = largest
-                .iter()
-                .map(|&x| if x > 0.0 { 1.0 / x.sqrt() } else { 1.0 })
-                .collect();
+            let is_equal = |&x: &f64| x == 0.0 || (x <= EQUILIBRATED && x * EQUILIBRATED >= 1.0);
+            if pass == EQUILIBRATION_PASSES || largest.iter().all(is_equal) {
+                break;
+            }
+            for (step, &x) in step.iter_mut().zip(largest.iter()) {
+                *step = if x > 0.0 { 1.0 / x.sqrt() } else { 1.0 };
+            }
             for j in 0..len {
-                for k in self.indptr[j]..self.indptr[j + 1] {
-                    let by = step[self.indices[k]] * step[j];
-                    self.values[k] *= by;
-                    sizes[k] *= by;
+                let range = indptr[j]..indptr[j + 1];
+                for (&i, size) in indices[range.clone()].iter().zip(&mut self.sizes[range]) {
+                    *size *= step[i] * step[j];
                 }
                 self.scale[j] *= step[j];
             }
-            if largest.iter().all(|&x| x == 0.0 || (x - 1.0).abs() < 1e-2) {
-                break;
+        }
+        for j in 0..len {
+            let range = indptr[j]..indptr[j + 1];
+            for (&i, v) in indices[range.clone()].iter().zip(&mut self.values[range]) {
+                *v *= self.scale[i] * self.scale[j];
             }
         }
     }
 
     /// out = S K S y.
     pub(super) fn multiply(&self, y: &[f64], out: &mut [f64]) {
+        let (indptr, indices) = (&self.structure.indptr, &self.structure.indices);
         out.fill(0.0);
         for j in 0..self.len() {
             let mut sum = 0.0;
-            for k in self.indptr[j]..self.indptr[j + 1] {
-                let (i, v) = (self.indices[k], self.values[k]);
+            for k in indptr[j]..indptr[j + 1] {
+                let (i, v) = (indices[k], self.values[k]);
                 sum += v * y[i];
                 if i != j {
                     out[i] += v * y[j];
@@ -231,10 +301,11 @@ impl Reduced {
 
     /// The largest row sum of |S K S|.
     pub(super) fn norm(&self) -> f64 {
+        let (indptr, indices) = (&self.structure.indptr, &self.structure.indices);
         let mut sums = vec![0.0; self.len()];
         for j in 0..self.len() {
-            for k in self.indptr[j]..self.indptr[j + 1] {
-                let (i, v) = (self.indices[k], self.values[k].abs());
+            for k in indptr[j]..indptr[j + 1] {
+                let (i, v) = (indices[k], self.values[k].abs());
                 sums[i] += v;
                 if i != j {
                     sums[j] += v;
@@ -252,12 +323,13 @@ impl Reduced {
         y: &mut [f64],
         scratch: &mut [f64],
     ) {
-        let (r1, r2) = rhs.split_at(self.n);
-        y[..self.n].copy_from_slice(r1);
+        let (r1, r2) = rhs.split_at(self.structure.n);
+        y[..r1.len()].copy_from_slice(r1);
         self.compress(jacobian, r2, y, scratch);
-        for y in &mut y[self.n..] {
+        for y in &mut y[r1.len()..] {
             *y = -*y;
         }
+        self.to_variables(jacobian, y, scratch);
         self.rescale(y);
     }
 
@@ -269,13 +341,15 @@ impl Reduced {
         y: &mut [f64],
         scratch: &mut [f64],
     ) {
-        let (g1, g2) = rhs.split_at(self.n);
-        y[..self.n].copy_from_slice(g1);
+        let (g1, g2) = rhs.split_at(self.structure.n);
+        let (top, _) = y.split_at_mut(g1.len());
+        top.copy_from_slice(g1);
         jacobian
             .program()
             .effective_a()
-            .multiply_transpose_add(1.0, g2, &mut y[..self.n]);
+            .multiply_transpose_add(1.0, g2, top);
         self.compress(jacobian, g2, y, scratch);
+        self.to_variables(jacobian, y, scratch);
         self.rescale(y);
     }
 
@@ -289,16 +363,14 @@ impl Reduced {
         scratch: &mut [f64],
     ) {
         self.rescale(y);
-        let (dx, dv) = out.split_at_mut(self.n);
-        dx.copy_from_slice(&y[..self.n]);
+        self.from_variables(jacobian, y, scratch);
+        let (dx, dv) = out.split_at_mut(self.structure.n);
+        dx.copy_from_slice(&y[..dx.len()]);
         self.expand(jacobian, y, dv, scratch);
-        for (dv, r) in dv.iter_mut().zip(&rhs[self.n..]) {
+        for (dv, r) in dv.iter_mut().zip(&rhs[dx.len()..]) {
             *dv += r;
         }
-        jacobian
-            .program()
-            .effective_a()
-            .multiply_add(1.0, &y[..self.n], dv);
+        jacobian.program().effective_a().multiply_add(1.0, dx, dv);
     }
 
     /// (w1, w2) from the scaled solution y.
@@ -311,10 +383,11 @@ impl Reduced {
         scratch: &mut [f64],
     ) {
         self.rescale(y);
-        let (w1, w2) = out.split_at_mut(self.n);
-        w1.copy_from_slice(&y[..self.n]);
+        self.from_variables(jacobian, y, scratch);
+        let (w1, w2) = out.split_at_mut(self.structure.n);
+        w1.copy_from_slice(&y[..w1.len()]);
         self.expand(jacobian, y, w2, scratch);
-        for (w, g) in w2.iter_mut().zip(&rhs[self.n..]) {
+        for (w, g) in w2.iter_mut().zip(&rhs[w1.len()..]) {
             *w = g - *w;
         }
     }
@@ -325,17 +398,123 @@ impl Reduced {
         }
     }
 
+    /// The slots of y become C u.
     fn compress(&self, jacobian: &ResidualJacobian, u: &[f64], y: &mut [f64], scratch: &mut [f64]) {
-        for ((block, rows), &first) in jacobian.projection().iter().zip(&self.first) {
-            let w = &mut y[first..first + block.reduced_len()];
-            block.compress(&u[rows], w, scratch);
+        for (slots, block) in self
+            .structure
+            .slots
+            .iter()
+            .zip(jacobian.projection().blocks())
+        {
+            let w = &mut y[slots.first..slots.first + slots.len()];
+            let u = &u[slots.rows.clone()];
+            match (&slots.form, block) {
+                (Form::Rows, Block::Orthant(active)) => {
+                    for ((w, u), active) in w.iter_mut().zip(u).zip(active) {
+                        *w = if *active { *u } else { 0.0 };
+                    }
+                }
+                _ => {
+                    let (used, rest) = w.split_at_mut(block.reduced_len());
+                    block.compress(u, used, scratch);
+                    rest.fill(0.0);
+                }
+            }
         }
     }
 
+    /// u = C'w for the slots w of y.
     fn expand(&self, jacobian: &ResidualJacobian, y: &[f64], u: &mut [f64], scratch: &mut [f64]) {
-        for ((block, rows), &first) in jacobian.projection().iter().zip(&self.first) {
-            let w = &y[first..first + block.reduced_len()];
-            block.expand(w, &mut u[rows], scratch);
+        for (slots, block) in self
+            .structure
+            .slots
+            .iter()
+            .zip(jacobian.projection().blocks())
+        {
+            let w = &y[slots.first..slots.first + slots.len()];
+            let u = &mut u[slots.rows.clone()];
+            match (&slots.form, block) {
+                (Form::Rows, Block::Orthant(active)) => {
+                    for ((w, u), active) in w.iter().zip(u).zip(active) {
+                        *u = if *active { *w } else { 0.0 };
+                    }
+                }
+                _ => block.expand(&w[..block.reduced_len()], u, scratch),
+            }
+        }
+    }
+
+    /// A right-hand side of the variables x becomes one of xi: U'S^-1 r.
+    fn to_variables(&self, jacobian: &ResidualJacobian, y: &mut [f64], scratch: &mut [f64]) {
+        self.for_variables(
+            jacobian,
+            scratch,
+            |variable, scale, psd, [from, to], rest| {
+                for (row, (from, scale)) in from.iter_mut().zip(scale).enumerate() {
+                    *from = y[variable.columns[row]] / scale;
+                }
+                match psd {
+                    Some(psd) => psd.to_eigenbasis(from, to, rest),
+                    None => to.copy_from_slice(from),
+                }
+                for (&column, value) in variable.columns.iter().zip(to.iter()) {
+                    y[column] = *value;
+                }
+            },
+        );
+    }
+
+    /// xi becomes x = S^-1 U xi.
+    fn from_variables(&self, jacobian: &ResidualJacobian, y: &mut [f64], scratch: &mut [f64]) {
+        self.for_variables(
+            jacobian,
+            scratch,
+            |variable, scale, psd, [from, to], rest| {
+                for (from, &column) in from.iter_mut().zip(&variable.columns) {
+                    *from = y[column];
+                }
+                match psd {
+                    Some(psd) => psd.from_eigenbasis(from, to, rest),
+                    None => to.copy_from_slice(from),
+                }
+                for ((&column, value), scale) in variable.columns.iter().zip(to.iter()).zip(scale) {
+                    y[column] = value / scale;
+                }
+            },
+        );
+    }
+
+    fn for_variables(
+        &self,
+        jacobian: &ResidualJacobian,
+        scratch: &mut [f64],
+        mut act: impl FnMut(
+            &Variable,
+            &mut dyn Iterator<Item = f64>,
+            Option<&Psd>,
+            [&mut [f64]; 2],
+            &mut [f64],
+        ),
+    ) {
+        let a = jacobian.program().effective_a().values();
+        for (slots, block) in self
+            .structure
+            .slots
+            .iter()
+            .zip(jacobian.projection().blocks())
+        {
+            let Form::Variable(variable) = &slots.form else {
+                continue;
+            };
+            let psd = match block {
+                Block::Psd(b) => Some(b),
+                _ => None,
+            };
+            let len = variable.columns.len();
+            let (from, rest) = scratch.split_at_mut(len);
+            let (to, rest) = rest.split_at_mut(len);
+            let mut scale = variable.entries.iter().map(|&k| a[k]);
+            act(variable, &mut scale, psd, [from, to], rest);
         }
     }
 }

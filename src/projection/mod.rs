@@ -291,14 +291,6 @@ impl Block {
         }
     }
 
-    /// The sign each reduced variable's pivot has.
-    pub(crate) fn signs(&self, out: &mut Vec<i8>) {
-        match self {
-            Block::SecondOrder(b) => b.signs(out),
-            _ => out.extend(std::iter::repeat_n(-1, self.reduced_len())),
-        }
-    }
-
     /// Emits (row, column, value) with row <= column of -E.
     pub(crate) fn coupling(&self, mut emit: impl FnMut(usize, usize, f64)) {
         match self {
@@ -363,23 +355,23 @@ impl Block {
         }
     }
 
-    /// Emits C a for one sparse column a of A restricted to this block (rows local, ascending): row, value, and the size of the
-    /// terms that make the value, which tells rounding from a small number.
+    /// Emits C a for one sparse column a of A restricted to this block, whose rows begin at `start`: row, value, and the size of
+    /// the terms that make the value, which tells rounding from a small number. Rows that are multiples of A's own are left out.
     pub(crate) fn column(
         &self,
         rows: &[usize],
+        start: usize,
         values: &[f64],
         mut emit: impl FnMut(usize, f64, f64),
     ) {
         match self {
-            // Rows of A as they are: the caller maps them itself.
             Block::Identity(_) | Block::Vanishing(_) | Block::Orthant(_) => {}
-            Block::SecondOrder(b) => b.column(rows, values, emit),
-            Block::Psd(b) => b.column(rows, values, emit),
+            Block::SecondOrder(b) => b.column(rows, start, values, emit),
+            Block::Psd(b) => b.column(rows, start, values, emit),
             Block::Spectral(b) => {
                 for (row, k) in spectral_active(b).enumerate() {
                     let column = &b.vectors[k * b.dim..(k + 1) * b.dim];
-                    let terms = || rows.iter().zip(values).map(|(&i, v)| column[i] * v);
+                    let terms = || rows.iter().zip(values).map(|(&i, v)| column[i - start] * v);
                     let (sum, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
                     let root = b.lambda[k].sqrt();
                     emit(row, root * sum, root * size);

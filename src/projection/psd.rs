@@ -274,51 +274,168 @@ impl Psd {
         self.rotate_back(scratch, u);
     }
 
-    /// C a for one sparse column a: only the touched rows of smat(a) enter the products.
+    /// C a for one sparse column a.
     pub(super) fn column(
         &self,
         rows: &[usize],
+        start: usize,
         values: &[f64],
         mut emit: impl FnMut(usize, f64, f64),
     ) {
+        let m = self.rotate_sparse(rows, start, values, self.positive);
+        let mut w = vec![0.0; self.reduced_len()];
+        self.read(&m, &mut w);
+        let size = terms(values);
+        for (row, value) in w.into_iter().enumerate() {
+            emit(row, value, size.max(value.abs()));
+        }
+    }
+
+    /// The first `columns` columns of Q' smat(a) Q for a sparse a: only the touched rows of smat(a) enter the products.
+    fn rotate_sparse(
+        &self,
+        rows: &[usize],
+        start: usize,
+        values: &[f64],
+        columns: usize,
+    ) -> Vec<f64> {
+        let k = self.k;
+        let mut m = vec![0.0; k * columns];
+        if rows.len() > k {
+            let mut full = vec![0.0; k * k];
+            for (&r, &v) in rows.iter().zip(values) {
+                let (i, j) = pair(r - start);
+                let x = if i == j { v } else { v * FRAC_1_SQRT_2 };
+                full[j * k + i] = x;
+                full[i * k + j] = x;
+            }
+            let mut half = vec![0.0; k * columns];
+            let some = self.vectors.as_ref().subcols(0, columns);
+            product(view(&full, k, k), some, &mut half);
+            product(self.vectors.transpose(), view(&half, k, columns), &mut m);
+            return m;
+        }
         let mut touched: Vec<usize> = Vec::new();
         let mut entries = Vec::with_capacity(rows.len());
         for (&r, &v) in rows.iter().zip(values) {
-            let j = ((((8 * r + 1) as f64).sqrt() - 1.0) / 2.0) as usize;
-            // The square root may round across an integer.
-            let j = if index(0, j) > r {
-                j - 1
-            } else if index(0, j + 1) <= r {
-                j + 1
-            } else {
-                j
-            };
-            let i = r - index(0, j);
+            let (i, j) = pair(r - start);
             entries.push((i, j, if i == j { v } else { v * FRAC_1_SQRT_2 }));
             touched.extend([i, j]);
         }
         touched.sort_unstable();
         touched.dedup();
         let place = |i: usize| touched.binary_search(&i).unwrap_or(0);
-        let mut half = Mat::<f64>::zeros(touched.len(), self.positive);
+        let mut half = Mat::<f64>::zeros(touched.len(), columns);
         for (i, j, v) in entries {
             let (a, b) = (place(i), place(j));
-            for c in 0..self.positive {
+            for c in 0..columns {
                 half[(a, c)] += v * self.vectors[(j, c)];
                 if i != j {
                     half[(b, c)] += v * self.vectors[(i, c)];
                 }
             }
         }
-        let gathered = Mat::from_fn(touched.len(), self.k, |t, c| self.vectors[(touched[t], c)]);
-        let mut m = vec![0.0; self.k * self.positive];
+        let gathered = Mat::from_fn(touched.len(), k, |t, c| self.vectors[(touched[t], c)]);
         product(gathered.transpose(), half.as_ref(), &mut m);
-        let mut w = vec![0.0; self.reduced_len()];
-        self.read(&m, &mut w);
-        // The norm of a bounds all terms; entries much smaller than it may still be exact.
-        let size = PSD_TERMS * values.iter().map(|v| v * v).sum::<f64>().sqrt();
-        for (row, value) in w.into_iter().enumerate() {
-            emit(row, value, size.max(value.abs()));
+        m
+    }
+
+    /// L^(1/2) on the slots with a positive eigenvalue, in their order.
+    pub(crate) fn roots(&self) -> Vec<f64> {
+        let p = self.positive;
+        let mut roots = vec![1.0; p * (p + 1) / 2];
+        for j in 0..self.k - p {
+            roots.extend((0..p).map(|i| self.root[(i, j)]));
+        }
+        roots
+    }
+
+    /// Emits U'a for one sparse a over all of the eigenbasis (slot, value, size of its terms): the slots of `column` without their
+    /// scaling, then the pairs of nonpositive eigenvalues.
+    pub(crate) fn rotated(
+        &self,
+        rows: &[usize],
+        values: &[f64],
+        mut emit: impl FnMut(usize, f64, f64),
+    ) {
+        let m = self.rotate_sparse(rows, 0, values, self.k);
+        let size = terms(values);
+        self.for_each_slot(|slot, i, j| {
+            let x = m[j * self.k + i];
+            let value = if i == j { x } else { x * SQRT_2 };
+            emit(slot, value, size.max(value.abs()));
+        });
+    }
+
+    /// out = U'u, all of the eigenbasis; the scratch memory holds 3 k^2 entries.
+    pub(crate) fn to_eigenbasis(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+        let k = self.k;
+        let [m, full, half] = self.parts(scratch);
+        smat(u, k, full);
+        product(view(full, k, k), self.vectors.as_ref(), half);
+        product(self.vectors.transpose(), view(half, k, k), m);
+        self.for_each_slot(|slot, i, j| {
+            let x = m[j * k + i];
+            out[slot] = if i == j { x } else { x * SQRT_2 };
+        });
+    }
+
+    /// out = U w.
+    pub(crate) fn from_eigenbasis(&self, w: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+        let k = self.k;
+        let [m, full, half] = self.parts(scratch);
+        self.for_each_slot(|slot, i, j| {
+            // Half of everything, since svec_sum adds the transpose.
+            let x = if i == j { 0.5 } else { 0.5 * FRAC_1_SQRT_2 } * w[slot];
+            m[j * k + i] = x;
+            m[i * k + j] = x;
+        });
+        product(self.vectors.as_ref(), view(m, k, k), half);
+        product(view(half, k, k), self.vectors.transpose(), full);
+        svec_sum(full, k, out);
+    }
+
+    /// Calls f(slot, i, j) for every pair i <= j of eigenvalues: positive pairs, mixed pairs, nonpositive pairs.
+    fn for_each_slot(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let p = self.positive;
+        let mut slot = 0;
+        let mut next = |i, j| {
+            f(slot, i, j);
+            slot += 1;
+        };
+        for j in 0..p {
+            for i in 0..=j {
+                next(i, j);
+            }
+        }
+        for j in p..self.k {
+            for i in 0..p {
+                next(i, j);
+            }
+        }
+        for j in p..self.k {
+            for i in p..=j {
+                next(i, j);
+            }
         }
     }
+}
+
+/// The norm of a bounds all terms of its rotation; entries much smaller than it may still be exact.
+fn terms(values: &[f64]) -> f64 {
+    PSD_TERMS * values.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// Row and column, i <= j, of a place in the triangle.
+fn pair(r: usize) -> (usize, usize) {
+    let j = ((((8 * r + 1) as f64).sqrt() - 1.0) / 2.0) as usize;
+    // The square root may round across an integer.
+    let j = if index(0, j) > r {
+        j - 1
+    } else if index(0, j + 1) <= r {
+        j + 1
+    } else {
+        j
+    };
+    (r - index(0, j), j)
 }

@@ -113,11 +113,6 @@ impl SecondOrder {
         self.rows() + 2
     }
 
-    pub(super) fn signs(&self, out: &mut Vec<i8>) {
-        out.extend(std::iter::repeat_n(-1, self.rows()));
-        out.extend([1, -1]);
-    }
-
     pub(super) fn coupling(&self, mut emit: impl FnMut(usize, usize, f64)) {
         let d = self.rows();
         let (alpha, last) = (d, d + 1);
@@ -164,22 +159,32 @@ impl SecondOrder {
         }
     }
 
+    /// sqrt(beta): what the zeta rows are multiplied by.
+    pub(crate) fn row_scale(&self) -> f64 {
+        self.beta.sqrt()
+    }
+
+    /// The last row only: the zeta rows are multiples of A's own.
     pub(super) fn column(
         &self,
         rows: &[usize],
+        start: usize,
         values: &[f64],
         mut emit: impl FnMut(usize, f64, f64),
     ) {
-        let sigma = self.beta.sqrt();
+        if self.is_strong() {
+            return;
+        }
         let (mut along, mut size) = (0.0, 0.0);
         for (&i, &v) in rows.iter().zip(values) {
-            emit(i, sigma * v, (sigma * v).abs());
-            let term = v * if i == 0 { 1.0 } else { self.w[i - 1] };
+            let term = v * if i == start {
+                1.0
+            } else {
+                self.w[i - start - 1]
+            };
             along += term;
             size += term.abs();
         }
-        if !self.is_strong() {
-            emit(self.rows() + 1, along * FRAC_1_SQRT_2, size * FRAC_1_SQRT_2);
-        }
+        emit(self.rows() + 1, along * FRAC_1_SQRT_2, size * FRAC_1_SQRT_2);
     }
 }

@@ -1,0 +1,425 @@
+//! What the reduced system owes to structure alone: its pattern, where each number of the data goes, and its orderings.
+//!
+//! The pattern holds every row of every cone, so that it does not change with the active set: a row that drops out has zeros
+//! beside a pivot of -1. Variables are the n columns, then one slot or more for each row:
+//!
+//! | block | slots |
+//! |---|---|
+//! | zero, nonnegative | its rows of A as they are |
+//! | second-order | one zeta a row, alpha, and a last one: eta, or the explicit row u1'A |
+//! | PSD, exponential, powers | eigenbasis rows, each on every column the block touches |
+//! | PSD whose matrix is the variable | eigenbasis rows on the variables in that basis: one entry each |
+//!
+//! In the last form a PSD block's rows of A have one entry each, in columns that P and the other curved blocks leave alone. With
+//! s = -S x for those columns, x = S^-1 U xi turns the block's rows into multiples of the identity and the other rows E x into
+//! (E S^-1 U) xi.
+
+use crate::cone::{Cone, row_ranges};
+use crate::error::{Error, Result};
+use crate::program::ConeProgram;
+use faer::sparse::SymbolicSparseColMatRef;
+use faer::sparse::linalg::SupernodalThreshold;
+use faer::sparse::linalg::cholesky::{
+    CholeskySymbolicParams, SymbolicCholesky, SymmetricOrdering, factorize_symbolic_cholesky,
+};
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+pub(super) const NONE: usize = usize::MAX;
+
+/// More factor entries than this are refused: 8 GiB of values.
+const MAX_FACTOR: usize = 1 << 30;
+
+/// The reduced system's pattern for one structure of programs (patterns of P and A, cones), shared by every factorization of it.
+#[derive(Debug)]
+pub(crate) struct Structure {
+    pub(super) n: usize,
+    pub(super) m: usize,
+    pub(super) slots: Vec<Slots>,
+    /// Upper triangle by columns, rows sorted, every diagonal entry stored (the last of its column).
+    pub(super) indptr: Vec<usize>,
+    pub(super) indices: Vec<usize>,
+    /// The sign of each pivot.
+    pub(super) signs: Vec<i8>,
+    /// Position in the pattern of each entry of P.
+    pub(super) p_entry: Vec<usize>,
+    /// Position of each entry of A that is an entry of the system as it is; `NONE` for the others.
+    pub(super) a_entry: Vec<usize>,
+    simplicial: OnceLock<Option<Arc<SymbolicCholesky<usize>>>>,
+    supernodal: OnceLock<Option<Arc<SymbolicCholesky<usize>>>>,
+    /// The back end found fastest, once that was measured.
+    pub(super) fastest: OnceLock<super::Backend>,
+}
+
+/// One cone's slots.
+#[derive(Debug)]
+pub(super) struct Slots {
+    pub(super) first: usize,
+    pub(super) rows: Range<usize>,
+    pub(super) form: Form,
+}
+
+#[derive(Debug)]
+pub(super) enum Form {
+    Rows,
+    SecondOrder { columns: Vec<Part> },
+    Rotated { columns: Vec<Part> },
+    Variable(Variable),
+}
+
+/// The entries of one column of A in one block's rows.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) column: usize,
+    pub(super) entries: Range<usize>,
+}
+
+/// A PSD block whose matrix is the variable.
+#[derive(Debug)]
+pub(super) struct Variable {
+    /// For each row of the block its variable and its entry of A.
+    pub(super) columns: Vec<usize>,
+    pub(super) entries: Vec<usize>,
+    pub(super) others: Vec<Other>,
+}
+
+/// Another row of A on the variables of a PSD block.
+#[derive(Debug)]
+pub(super) struct Other {
+    pub(super) row: usize,
+    /// Position in the pattern of its coefficient on each rotated variable.
+    pub(super) places: Vec<usize>,
+    /// Its entries as (row of the block, entry of A), ascending.
+    pub(super) entries: Vec<(usize, usize)>,
+}
+
+impl Slots {
+    /// Number of slots.
+    pub(super) fn len(&self) -> usize {
+        let extra = match self.form {
+            Form::SecondOrder { .. } => 2,
+            _ => 0,
+        };
+        self.rows.len() + extra
+    }
+}
+
+impl Structure {
+    pub(crate) fn new(program: &ConeProgram) -> Self {
+        let (n, m) = (program.n(), program.m());
+        let (p, a) = (program.p().pattern(), program.effective_a().pattern());
+        let ranges = row_ranges(program.cones());
+        let mut block_of = vec![0; m];
+        for (index, rows) in ranges.iter().enumerate() {
+            block_of[rows.clone()].fill(index);
+        }
+        let is_direct =
+            |c: &Cone| matches!(c, Cone::Zero(_) | Cone::Nonnegative(_)) || c.rows() <= 1;
+
+        // The parts of each curved block, column after column.
+        let mut parts: Vec<Vec<Part>> = program.cones().iter().map(|_| Vec::new()).collect();
+        for j in 0..n {
+            let (mut k, end) = (a.indptr()[j], a.indptr()[j + 1]);
+            while k < end {
+                let index = block_of[a.indices()[k]];
+                let rows = &a.indices()[k..end];
+                let next = k + rows.partition_point(|&i| i < ranges[index].end);
+                if !is_direct(&program.cones()[index]) {
+                    parts[index].push(Part {
+                        column: j,
+                        entries: k..next,
+                    });
+                }
+                k = next;
+            }
+        }
+
+        let mut in_p = vec![false; n];
+        for j in 0..n {
+            for &i in &p.indices()[p.indptr()[j]..p.indptr()[j + 1]] {
+                in_p[i] = true;
+                in_p[j] = true;
+            }
+        }
+        let mut signs = vec![1i8; n];
+        let mut slots: Vec<Slots> = Vec::with_capacity(ranges.len());
+        // The PSD block a column is the variable of.
+        let mut variable_of = vec![NONE; n];
+        for (index, (cone, rows)) in program.cones().iter().zip(&ranges).enumerate() {
+            let first = signs.len();
+            let columns = std::mem::take(&mut parts[index]);
+            signs.extend(std::iter::repeat_n(-1, rows.len()));
+            let form = match cone {
+                _ if is_direct(cone) => Form::Rows,
+                Cone::SecondOrder(_) => {
+                    signs.extend([1, -1]);
+                    Form::SecondOrder { columns }
+                }
+                Cone::PsdTriangle(_) => {
+                    let is_free = |part: &Part| {
+                        let range = a.indptr()[part.column]..a.indptr()[part.column + 1];
+                        let mut others = range.filter(|k| !part.entries.contains(k));
+                        part.entries.len() == 1
+                            && !in_p[part.column]
+                            && others.all(|k| is_direct(&program.cones()[block_of[a.indices()[k]]]))
+                    };
+                    let mut variable = vec![NONE; rows.len()];
+                    let mut entries = variable.clone();
+                    if columns.len() == rows.len() && columns.iter().all(is_free) {
+                        for part in &columns {
+                            let row = a.indices()[part.entries.start] - rows.start;
+                            variable[row] = part.column;
+                            entries[row] = part.entries.start;
+                        }
+                    }
+                    if variable.contains(&NONE) {
+                        Form::Rotated { columns }
+                    } else {
+                        for &j in &variable {
+                            variable_of[j] = index;
+                        }
+                        Form::Variable(Variable {
+                            columns: variable,
+                            entries,
+                            others: Vec::new(),
+                        })
+                    }
+                }
+                _ => Form::Rotated { columns },
+            };
+            slots.push(Slots {
+                first,
+                rows: rows.clone(),
+                form,
+            });
+        }
+
+        let mut structure = Self {
+            n,
+            m,
+            slots,
+            indptr: vec![0],
+            indices: Vec::new(),
+            signs,
+            p_entry: vec![NONE; p.nnz()],
+            a_entry: vec![NONE; a.nnz()],
+            simplicial: OnceLock::new(),
+            supernodal: OnceLock::new(),
+            fastest: OnceLock::new(),
+        };
+        for j in 0..n {
+            for k in p.indptr()[j]..p.indptr()[j + 1] {
+                structure.p_entry[k] = structure.indices.len();
+                structure.indices.push(p.indices()[k]);
+            }
+            structure.close(j);
+        }
+        structure.rows(program, &variable_of);
+        structure
+    }
+
+    /// Ends a column with its diagonal entry.
+    fn close(&mut self, column: usize) {
+        let start = self.indptr[column];
+        if self.indices[start..].last() != Some(&column) {
+            self.indices.push(column);
+        }
+        self.indptr.push(self.indices.len());
+    }
+
+    /// The columns of the slots.
+    fn rows(&mut self, program: &ConeProgram, variable_of: &[usize]) {
+        let a = program.effective_a().pattern();
+        // A by rows: (column, entry), columns ascending.
+        let mut start = vec![0usize; self.m + 1];
+        for &i in a.indices() {
+            start[i + 1] += 1;
+        }
+        for i in 0..self.m {
+            start[i + 1] += start[i];
+        }
+        let mut by_row = vec![(0, 0); a.nnz()];
+        let mut next = start.clone();
+        for j in 0..self.n {
+            for k in a.indptr()[j]..a.indptr()[j + 1] {
+                let i = a.indices()[k];
+                by_row[next[i]] = (j, k);
+                next[i] += 1;
+            }
+        }
+        let mut slots = std::mem::take(&mut self.slots);
+        // The row of its block a variable stands for.
+        let mut row_of = vec![NONE; self.n];
+        for block in &slots {
+            if let Form::Variable(v) = &block.form {
+                for (row, &j) in v.columns.iter().enumerate() {
+                    row_of[j] = row;
+                }
+            }
+        }
+        // Which variable blocks a row touches, and where.
+        let mut touching: Vec<(usize, Other)> = Vec::new();
+        let mut wanted: Vec<usize> = Vec::new();
+        for block in &slots {
+            let first = block.first;
+            match &block.form {
+                Form::Rows => {
+                    for (slot, row) in block.rows.clone().enumerate() {
+                        let entries = &by_row[start[row]..start[row + 1]];
+                        wanted.clear();
+                        let mut seen: Vec<usize> = Vec::new();
+                        for &(j, _) in entries {
+                            match variable_of[j] {
+                                NONE => wanted.push(j),
+                                index if !seen.contains(&index) => {
+                                    seen.push(index);
+                                    if let Form::Variable(v) = &slots[index].form {
+                                        wanted.extend_from_slice(&v.columns);
+                                    }
+                                }
+                                _ => {}
+                            }
+                        }
+                        wanted.sort_unstable();
+                        let base = self.indices.len();
+                        let place = |j: usize| base + wanted.partition_point(|&i| i < j);
+                        for &(j, k) in entries {
+                            if variable_of[j] == NONE {
+                                self.a_entry[k] = place(j);
+                            }
+                        }
+                        for index in seen {
+                            let Form::Variable(v) = &slots[index].form else {
+                                continue;
+                            };
+                            let mut own: Vec<(usize, usize)> = entries
+                                .iter()
+                                .filter(|e| variable_of[e.0] == index)
+                                .map(|e| (row_of[e.0], e.1))
+                                .collect();
+                            own.sort_unstable();
+                            touching.push((
+                                index,
+                                Other {
+                                    row,
+                                    places: v.columns.iter().map(|&j| place(j)).collect(),
+                                    entries: own,
+                                },
+                            ));
+                        }
+                        self.indices.extend_from_slice(&wanted);
+                        self.close(first + slot);
+                    }
+                }
+                Form::SecondOrder { columns } => {
+                    for (slot, row) in block.rows.clone().enumerate() {
+                        for &(j, k) in &by_row[start[row]..start[row + 1]] {
+                            self.a_entry[k] = self.indices.len();
+                            self.indices.push(j);
+                        }
+                        self.close(first + slot);
+                    }
+                    let zeta = first..first + block.rows.len();
+                    self.indices.extend(zeta.clone());
+                    self.close(zeta.end);
+                    self.indices.extend(columns.iter().map(|part| part.column));
+                    self.indices.extend(zeta.clone());
+                    self.close(zeta.end + 1);
+                }
+                Form::Rotated { columns } => {
+                    for slot in 0..block.rows.len() {
+                        self.indices.extend(columns.iter().map(|part| part.column));
+                        self.close(first + slot);
+                    }
+                }
+                Form::Variable(v) => {
+                    for (slot, &column) in v.columns.iter().enumerate() {
+                        self.indices.push(column);
+                        self.close(first + slot);
+                    }
+                }
+            }
+        }
+        for (index, other) in touching {
+            if let Form::Variable(v) = &mut slots[index].form {
+                v.others.push(other);
+            }
+        }
+        self.slots = slots;
+    }
+
+    /// Order of the reduced system.
+    pub(crate) fn len(&self) -> usize {
+        self.signs.len()
+    }
+
+    /// True if the program has this structure, as far as sizes and counts tell.
+    pub(crate) fn fits(&self, program: &ConeProgram) -> bool {
+        program.n() == self.n
+            && program.m() == self.m
+            && program.p().nnz() == self.p_entry.len()
+            && program.effective_a().nnz() == self.a_entry.len()
+            && program.cones().len() == self.slots.len()
+    }
+
+    /// Entries of memory that loads and unloads need beside the projection's.
+    pub(super) fn scratch_len(&self) -> usize {
+        let of = |slots: &Slots| match &slots.form {
+            Form::Variable(v) => 2 * v.columns.len(),
+            _ => 0,
+        };
+        self.slots.iter().map(of).max().unwrap_or(0)
+    }
+
+    /// The sparse symbolic factorization, by single entries or by supernodes; made once.
+    pub(super) fn symbolic(&self, supernodal: bool) -> Result<Arc<SymbolicCholesky<usize>>> {
+        let (own, other) = if supernodal {
+            (&self.supernodal, &self.simplicial)
+        } else {
+            (&self.simplicial, &self.supernodal)
+        };
+        let symbolic = own
+            .get_or_init(|| {
+                let len = self.len();
+                let pattern = SymbolicSparseColMatRef::new_checked(
+                    len,
+                    len,
+                    &self.indptr,
+                    None,
+                    &self.indices,
+                );
+                let known = other.get().and_then(Option::as_ref).and_then(|s| s.perm());
+                let ordering = match known {
+                    Some(perm) => SymmetricOrdering::Custom(perm),
+                    None => SymmetricOrdering::Amd,
+                };
+                let supernodal_flop_ratio_threshold = if supernodal {
+                    SupernodalThreshold::FORCE_SUPERNODAL
+                } else {
+                    SupernodalThreshold::FORCE_SIMPLICIAL
+                };
+                factorize_symbolic_cholesky(
+                    pattern,
+                    faer::Side::Upper,
+                    ordering,
+                    CholeskySymbolicParams {
+                        supernodal_flop_ratio_threshold,
+                        ..CholeskySymbolicParams::default()
+                    },
+                )
+                .ok()
+                .map(Arc::new)
+            })
+            .clone()
+            .ok_or(Error::Factorization { method: "LDL'" })?;
+        let entries = symbolic.len_val();
+        if entries > MAX_FACTOR {
+            return Err(Error::TooLarge {
+                what: "the LDL' factor",
+                bytes: 8 * entries as u128,
+                limit: 8 * MAX_FACTOR as u128,
+            });
+        }
+        Ok(symbolic)
+    }
+}
