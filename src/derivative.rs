@@ -6,19 +6,20 @@
 //! ```
 
 use crate::error::{Error, Result};
-use crate::linsolve::{Evidence, Prepared, Workspace};
+use crate::linsolve::{Evidence, Prepared, Structure, Workspace};
+use crate::newton::{Newton, Point};
 use crate::pattern::check_finite;
-use crate::point::{Moved, PreparedPoint};
+use crate::point::{Moved, PreparedPoint, point_of, take_point};
 use crate::program::ConeProgram;
 use crate::projection::Projection;
-use crate::refine::refine;
-use crate::regularity::{Kink, RowState, Warning, classify, point_error, row_states};
+use crate::regularity::{Kink, RowState, Warning, classify, row_states};
 use crate::residual::{
     ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
 };
 use crate::settings::Settings;
 use crate::solution::Solution;
 use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent, norm_max};
+use std::sync::Arc;
 
 /// Above this an unrefined point is no solution: v = z - s of an interior-point answer stays below 1e-4.
 const UNREFINED_RESIDUAL: f64 = 1e-3;
@@ -72,9 +73,6 @@ pub struct Derivative {
     moved: Option<Moved>,
 }
 
-/// Newton steps taken with the derivative's own factorization.
-const POLISHING_STEPS: usize = 3;
-
 /// Where condition times the point's error stays below this, it bounds the derivative's error well enough; above, each derivative
 /// estimates its own by one more solve.
 const HARMLESS: f64 = 1e-8;
@@ -87,44 +85,59 @@ impl Derivative {
     /// [`Error::NotTrusted`] if the point itself rules out trust.
     pub fn new(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Self> {
         settings.validate()?;
-        let mut solution = if settings.refine.enabled && solution.refinement.is_none() {
-            refine(program, solution, settings)?
-        } else {
-            solution.check(program)?;
-            solution.clone()
-        };
+        solution.check(program)?;
+        let mut solution = solution.clone();
         solution.free_rows(program);
-        let mut prepared_point = PreparedPoint::new(program, &solution, settings)?;
-        // Where the linear system is so ill-conditioned that Newton with a fixed regularization stopped early, the factorization
-        // made for the derivative takes the last steps.
-        let is_refined = solution.refinement.is_some_and(|r| r.accepted);
-        for _ in 0..POLISHING_STEPS {
-            if !is_refined || prepared_point.prepared.is_singular() {
-                break;
-            }
-            match prepared_point.polish(program, &solution)? {
-                Some(polished) => {
-                    prepared_point = PreparedPoint::new(program, &polished, settings)?;
-                    solution = polished;
-                }
-                None => break,
+        let mut point = point_of(program, &solution)?;
+        let mut newton = Newton::new(&Arc::new(Structure::new(program)), settings.linear);
+        if settings.refine.enabled && solution.refinement.is_none() {
+            let (refined, refinement) = newton.run(point, &settings.refine);
+            point = refined;
+            solution.refinement = Some(refinement);
+            if refinement.accepted {
+                take_point(&mut solution, &point)?;
             }
         }
-        let PreparedPoint { v, error, .. } = &prepared_point;
-        let projection = prepared_point.jacobian.projection();
+        Self::at(point, newton, solution, settings)
+    }
+
+    /// The derivative at a solution's point, on Newton's factorization.
+    pub(crate) fn at(
+        point: Point,
+        newton: Newton,
+        mut solution: Solution,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let is_refined = solution.refinement.is_some_and(|r| r.accepted);
+        let prepared_point = PreparedPoint::new(point, newton, is_refined)?;
+        let point_error = prepared_point.relative_error();
+        if prepared_point.polished > 0 {
+            take_point(&mut solution, &prepared_point.point)?;
+            if let Some(r) = &mut solution.refinement {
+                r.after = prepared_point.point.relative;
+                r.steps += prepared_point.polished;
+                r.last_step = point_error;
+            }
+        }
+        let PreparedPoint { point, error, .. } = &prepared_point;
+        let (program, projection) = (point.jacobian.program(), point.jacobian.projection());
         let (_, dv) = error.split_at(program.n());
-        let (kinks, mut warnings) = classify(program, &solution, v, dv, projection, settings);
-        let point_error = point_error(program, &solution.x, v, error, projection);
+        let (kinks, mut warnings) =
+            classify(program, &solution, &point.v, dv, projection, settings);
         let bound = prepared_point.prepared.condition() * point_error.max(f64::EPSILON);
         let moved = if bound > HARMLESS && !prepared_point.prepared.is_singular() {
-            prepared_point.moved(program, &solution.x)
+            prepared_point.moved()
         } else {
             None
         };
         let PreparedPoint {
-            jacobian,
+            point:
+                Point {
+                    jacobian,
+                    relative: residual,
+                    ..
+                },
             prepared,
-            residual,
             ..
         } = prepared_point;
         // Whatever the solution says of itself, it may belong to other data.

@@ -64,7 +64,8 @@
 //! | `projection/` | projection onto K*, element of its Jacobian, margin; one file for each cone |
 //! | `residual` | F, its Jacobian, its derivative in the data |
 //! | `linsolve/` | J u = r and J'w = g: LDL', LU, LSQR, refinement, evidence |
-//! | `refine`, `regularity`, `point`, `derivative`, `jacobian` | Newton refinement; kinks and warnings; the point's own error; JVP and VJP; the Jacobian |
+//! | `newton`, `regularity`, `point`, `refine` | semismooth Newton; kinks and warnings; the point's own error; solving and refining |
+//! | `derivative`, `jacobian` | JVP and VJP; the Jacobian |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
@@ -90,6 +91,7 @@ mod json;
 #[cfg(not(feature = "system-lapack"))]
 mod lapack;
 mod linsolve;
+mod newton;
 mod pattern;
 mod point;
 mod program;

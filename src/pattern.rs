@@ -352,6 +352,11 @@ impl SparseMatrix {
         }
     }
 
+    /// True if the other matrix is this one, not only an equal one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.values, &other.values)
+    }
+
     /// The entries of column j: rows and values.
     pub(crate) fn column(&self, j: usize) -> (&[usize], &[f64]) {
         let range = self.pattern.indptr[j]..self.pattern.indptr[j + 1];

@@ -1,114 +1,112 @@
-//! A point with J prepared there, and the Newton step from it: an estimate of the point's error, and the way to remove it.
+//! A point with J prepared there, and an estimate of the point's own error: the Newton step from it.
 
 use crate::error::Result;
-use crate::linsolve::Prepared;
+use crate::linsolve::{Prepared, Workspace};
+use crate::newton::{Newton, Point};
 use crate::program::ConeProgram;
-use crate::projection::Projection;
 use crate::regularity::point_error;
-use crate::residual::{
-    ResidualJacobian, relative_residual, relative_residual_at, residual_into, residual_terms,
-};
-use crate::settings::Settings;
+use crate::residual::{ResidualJacobian, residual_terms};
 use crate::solution::Solution;
 
 /// A point with a smaller estimated error is not polished.
 const POLISHED: f64 = 1e-11;
 
+/// Newton steps taken with the derivative's own factorization.
+const POLISHING_STEPS: usize = 3;
+
+/// Up to this condition number an unrefined solve estimates to two digits.
+const UNREFINED: f64 = 1e4;
+
 /// J at a point, prepared, with the Newton step from there: an estimate of the point's error.
 pub(crate) struct PreparedPoint {
-    pub(crate) jacobian: ResidualJacobian,
+    pub(crate) point: Point,
     pub(crate) prepared: Prepared,
-    pub(crate) v: Vec<f64>,
-    /// Relative residual of F.
-    pub(crate) residual: f64,
     /// (dx, dv), n + m; zero at a singular point.
     pub(crate) error: Vec<f64>,
+    pub(crate) work: Workspace,
+    /// Newton steps taken here.
+    pub(crate) polished: usize,
 }
 
 impl PreparedPoint {
-    pub(crate) fn new(
-        program: &ConeProgram,
-        solution: &Solution,
-        settings: &Settings,
-    ) -> Result<Self> {
-        let v = solution.v(program);
-        let projection = Projection::new(program.cones(), &v)?;
-        let (z, s) = (projection.z().to_vec(), projection.s().to_vec());
-        let jacobian = ResidualJacobian::from_parts(program.clone(), projection);
-        let prepared = Prepared::new(&jacobian, settings.linear)?;
-        let mut f = vec![0.0; jacobian.dim()];
-        residual_into(program, &solution.x, &z, &s, &mut f);
-        let relative = relative_residual(program, &solution.x, &z, &s, &f);
-        for f in &mut f {
-            *f = -*f;
-        }
-        // The residual is known to the rounding of its terms, and may be smaller than that by luck.
-        let terms = residual_terms(program, &solution.x, &z, &s);
-        for (f, t) in f.iter_mut().zip(&terms) {
-            *f = f.abs().max(f64::EPSILON * t).copysign(*f);
-        }
-        let mut error = vec![0.0; f.len()];
-        // At a singular point the step says nothing about the error.
-        if !prepared.is_singular() {
-            let mut work = prepared.workspace(&jacobian);
-            prepared.solve(&jacobian, &f, &mut error, &mut work)?;
+    /// Takes over the factorization of Newton's method. Where the linear system is so ill-conditioned that Newton with a fixed
+    /// regularization stopped early, the certified factorization takes the last steps, if `polish` allows.
+    pub(crate) fn new(mut point: Point, newton: Newton, polish: bool) -> Result<Self> {
+        let prepared = newton.into_prepared(&point)?;
+        let mut work = prepared.workspace(&point.jacobian);
+        let mut error = estimate(&point, &prepared, &mut work)?;
+        let mut polished = 0;
+        while polish && polished < POLISHING_STEPS && !prepared.is_singular() {
+            let size = relative_error(&point, &error);
+            if size <= POLISHED || size.is_nan() {
+                break;
+            }
+            let rhs: Vec<f64> = point.residual.iter().map(|f| -f).collect();
+            let mut step = vec![0.0; rhs.len()];
+            prepared.solve(&point.jacobian, &rhs, &mut step, &mut work)?;
+            let Ok(next) = point.moved(&step) else { break };
+            if next.relative.is_nan() || next.relative > 0.5 * point.relative {
+                break;
+            }
+            point = next;
+            polished += 1;
+            error = estimate(&point, &prepared, &mut work)?;
         }
         Ok(Self {
-            jacobian,
+            point,
             prepared,
-            v,
-            residual: relative,
             error,
+            work,
+            polished,
         })
+    }
+
+    /// The relative size of the estimated error.
+    pub(crate) fn relative_error(&self) -> f64 {
+        relative_error(&self.point, &self.error)
     }
 
     /// J and (x, z) one Newton step on: what the derivative would be taken at if the point were as wrong as that step. `None` where
     /// the projection overflows.
-    pub(crate) fn moved(&self, program: &ConeProgram, x: &[f64]) -> Option<Moved> {
-        let (x, v) = self.step_on(x);
-        let jacobian = ResidualJacobian::new(program, &v).ok()?;
+    pub(crate) fn moved(&self) -> Option<Moved> {
+        let (dx, dv) = self.error.split_at(self.point.x.len());
+        let add = |a: &[f64], d: &[f64]| a.iter().zip(d).map(|(a, d)| a + d).collect::<Vec<f64>>();
+        let x = add(&self.point.x, dx);
+        let program = self.point.jacobian.program();
+        let jacobian = ResidualJacobian::new(program, &add(&self.point.v, dv)).ok()?;
         Some(Moved { x, jacobian })
     }
+}
 
-    /// (x, v) plus the Newton step.
-    fn step_on(&self, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let (dx, dv) = self.error.split_at(x.len());
-        let add = |a: &[f64], d: &[f64]| a.iter().zip(d).map(|(a, d)| a + d).collect::<Vec<f64>>();
-        (add(x, dx), add(&self.v, dv))
-    }
+fn relative_error(point: &Point, error: &[f64]) -> f64 {
+    let projection = point.jacobian.projection();
+    point_error(
+        point.jacobian.program(),
+        &point.x,
+        &point.v,
+        error,
+        projection,
+    )
+}
 
-    /// The solution one Newton step on, if there is a need for it and the residual at least halves.
-    pub(crate) fn polish(
-        &self,
-        program: &ConeProgram,
-        solution: &Solution,
-    ) -> Result<Option<Solution>> {
-        let (x, projection) = (&solution.x, self.jacobian.projection());
-        let error = point_error(program, x, &self.v, &self.error, projection);
-        if error <= POLISHED || error.is_nan() {
-            return Ok(None);
-        }
-        let (x, v) = self.step_on(x);
-        let Ok(projection) = Projection::new(program.cones(), &v) else {
-            return Ok(None);
-        };
-        let relative = relative_residual_at(program, &x, &projection);
-        if relative.is_nan() || relative > 0.5 * self.residual {
-            return Ok(None);
-        }
-        let mut polished = solution.clone();
-        polished.objective = program.objective(&x)?;
-        polished.x = x;
-        polished.z = projection.z().to_vec();
-        polished.s = projection.s().to_vec();
-        polished.free_rows(program);
-        if let Some(r) = &mut polished.refinement {
-            r.after = relative;
-            r.steps += 1;
-            r.last_step = error;
-        }
-        Ok(Some(polished))
+/// J^-1 of the residual, each row at least the rounding of its terms: the residual may be smaller than that by luck. Zero at a
+/// singular point, where the step says nothing about the error.
+fn estimate(point: &Point, prepared: &Prepared, work: &mut Workspace) -> Result<Vec<f64>> {
+    let jacobian = &point.jacobian;
+    let mut error = vec![0.0; jacobian.dim()];
+    if prepared.is_singular() {
+        return Ok(error);
     }
+    let projection = jacobian.projection();
+    let terms = residual_terms(jacobian.program(), &point.x, projection.z(), projection.s());
+    let floored = |(f, t): (&f64, &f64)| f.abs().max(f64::EPSILON * t).copysign(-*f);
+    let rhs: Vec<f64> = point.residual.iter().zip(&terms).map(floored).collect();
+    if prepared.condition() <= UNREFINED {
+        prepared.estimate(&rhs, &mut error, work);
+    } else {
+        prepared.solve(jacobian, &rhs, &mut error, work)?;
+    }
+    Ok(error)
 }
 
 /// J and x at a point beside the one a derivative is taken at; its z is the projection's.
@@ -116,4 +114,22 @@ impl PreparedPoint {
 pub(crate) struct Moved {
     pub(crate) x: Vec<f64>,
     pub(crate) jacobian: ResidualJacobian,
+}
+
+/// The point of a solution.
+pub(crate) fn point_of(program: &ConeProgram, solution: &Solution) -> Result<Point> {
+    Point::new(program, solution.x.clone(), solution.v(program))
+}
+
+/// Moves a solution to a point.
+pub(crate) fn take_point(solution: &mut Solution, point: &Point) -> Result<()> {
+    let (program, projection) = (point.jacobian.program(), point.jacobian.projection());
+    solution.objective = program.objective(&point.x)?;
+    solution.x.clone_from(&point.x);
+    solution.z.clear();
+    solution.z.extend_from_slice(projection.z());
+    solution.s.clear();
+    solution.s.extend_from_slice(projection.s());
+    solution.free_rows(program);
+    Ok(())
 }

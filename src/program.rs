@@ -259,6 +259,11 @@ impl ConeProgram {
     pub fn cones(&self) -> &[Cone] {
         &self.cones
     }
+    /// True if the other program shares P's and A's values, not only equal ones.
+    pub(crate) fn has_matrices_of(&self, other: &Self) -> bool {
+        self.p.is_same(&other.p) && self.effective_a.is_same(&other.effective_a)
+    }
+
     /// Rows without a bound (b >= 1e20 on a nonnegative row), ascending.
     pub fn unbounded(&self) -> &[usize] {
         &self.unbounded

@@ -68,56 +68,50 @@ pub(crate) fn residual_terms(program: &ConeProgram, x: &[f64], z: &[f64], s: &[f
     terms
 }
 
-/// |F| relative to its terms: the larger over the two rows of |row| / (min(1, data) + largest term), in the largest entry. The data
-/// are q above (P if q = 0) and b below (A if b = 0): without them, data of size 1e-8 would have no residual to speak of.
-pub(crate) fn relative_residual(
+/// F from x, z and s, with its relative residual: the larger over the two rows of |row| / (min(1, data) + largest term), in the
+/// largest entry. The data are q above (P if q = 0) and b below (A if b = 0): without them, data of size 1e-8 would have no
+/// residual to speak of.
+pub(crate) fn residual_and_size(
     program: &ConeProgram,
     x: &[f64],
     z: &[f64],
     s: &[f64],
-    f: &[f64],
-) -> f64 {
-    let n = program.n();
-    let mut px = vec![0.0; n];
-    program.p().multiply_symmetric_add(1.0, x, &mut px);
+) -> (Vec<f64>, f64) {
+    let (n, m) = (program.n(), program.m());
+    let (q, b) = (program.q(), program.effective_b());
+    let (p, a) = (program.p(), program.effective_a());
+    let mut f = vec![0.0; n + m];
     let mut az = vec![0.0; n];
-    program
-        .effective_a()
-        .multiply_transpose_add(1.0, z, &mut az);
-    let mut ax = vec![0.0; program.m()];
-    program.effective_a().multiply_add(1.0, x, &mut ax);
-    let top = norm_max(&px).max(norm_max(&az)).max(norm_max(program.q()));
-    let bottom = norm_max(&ax)
-        .max(norm_max(s))
-        .max(norm_max(program.effective_b()));
-    let floor = |vector: &[f64], matrix: &SparseMatrix| {
-        [norm_max(vector), norm_max(matrix.values()), 1.0]
-            .into_iter()
-            .find(|size| *size > 0.0)
-            .map_or(1.0, |size| size.min(1.0))
+    let (top, bottom) = f.split_at_mut(n);
+    p.multiply_symmetric_add(1.0, x, top);
+    a.multiply_transpose_add(1.0, z, &mut az);
+    a.multiply_add(1.0, x, bottom);
+    let floor = |vector: f64, matrix: &SparseMatrix| {
+        if vector > 0.0 {
+            return vector.min(1.0);
+        }
+        let size = norm_max(matrix.values());
+        if size > 0.0 { size.min(1.0) } else { 1.0 }
     };
-    let (top, bottom) = (
-        top + floor(program.q(), program.p()),
-        bottom + floor(program.effective_b(), program.effective_a()),
+    let (size_q, size_b) = (norm_max(q), norm_max(b));
+    let largest_top = norm_max(top).max(norm_max(&az)).max(size_q) + floor(size_q, p);
+    let largest_bottom = norm_max(bottom).max(norm_max(s)).max(size_b) + floor(size_b, a);
+    for ((top, az), q) in top.iter_mut().zip(&az).zip(q) {
+        *top += az + q;
+    }
+    for ((bottom, b), s) in bottom.iter_mut().zip(b).zip(s) {
+        *bottom = b - s - *bottom;
+    }
+    let (above, below) = (
+        norm_max(top) / largest_top,
+        norm_max(bottom) / largest_bottom,
     );
-    let (a, b) = (norm_max(&f[..n]) / top, norm_max(&f[n..]) / bottom);
-    if a.is_nan() || b.is_nan() {
+    let relative = if above.is_nan() || below.is_nan() {
         f64::NAN
     } else {
-        a.max(b)
-    }
-}
-
-/// [`relative_residual`] at a projected point.
-pub(crate) fn relative_residual_at(
-    program: &ConeProgram,
-    x: &[f64],
-    projection: &Projection,
-) -> f64 {
-    let (z, s) = (projection.z(), projection.s());
-    let mut f = vec![0.0; program.n() + program.m()];
-    residual_into(program, x, z, s, &mut f);
-    relative_residual(program, x, z, s, &f)
+        above.max(below)
+    };
+    (f, relative)
 }
 
 /// The embedding's map at (x, v, tau), n + m + 1 values. Unlike [`residual`] it takes the data as they are: give it programs whose

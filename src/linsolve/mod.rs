@@ -36,8 +36,6 @@ const REGULARIZATIONS: [f64; 3] = [1e-6, 1e-8, 1e-10];
 const MINIMUM_NORM_REGULARIZATION: f64 = 1e-6;
 /// A relative residual at the level of rounding.
 const ROUNDING: f64 = 4.0 * f64::EPSILON;
-/// The relative residual a Newton step is solved to: its own error is larger.
-const STEP_RESIDUAL: f64 = 1e-11;
 /// A condition number above this counts as singular: its solutions keep fewer than three digits.
 const SINGULAR: f64 = 1e13;
 /// The share of |u2| that counts as a term of A'D u2: times the tolerance of 1e-12 it is four rounding errors.
@@ -295,18 +293,7 @@ impl Prepared {
         out: &mut [f64],
         work: &mut Workspace,
     ) -> Result<Evidence> {
-        self.refined(jacobian, rhs, out, false, ROUNDING, work)
-    }
-
-    /// A Newton step to a relative residual that does not limit it; out = J^-1 rhs.
-    pub(crate) fn step(
-        &self,
-        jacobian: &ResidualJacobian,
-        rhs: &[f64],
-        out: &mut [f64],
-        work: &mut Workspace,
-    ) -> Result<Evidence> {
-        self.refined(jacobian, rhs, out, false, STEP_RESIDUAL, work)
+        self.refined(jacobian, rhs, out, false, work)
     }
 
     /// One application of the factor, without refinement: J^-1 rhs to a few digits, for estimates.
@@ -330,7 +317,7 @@ impl Prepared {
         out: &mut [f64],
         work: &mut Workspace,
     ) -> Result<Evidence> {
-        self.refined(jacobian, rhs, out, true, ROUNDING, work)
+        self.refined(jacobian, rhs, out, true, work)
     }
 
     fn refined(
@@ -339,7 +326,6 @@ impl Prepared {
         rhs: &[f64],
         out: &mut [f64],
         transpose: bool,
-        target: f64,
         work: &mut Workspace,
     ) -> Result<Evidence> {
         let dim = jacobian.dim();
@@ -438,7 +424,7 @@ impl Prepared {
                 break;
             }
             let stuck = residual > hopeless * previous && !falling;
-            if residual <= target || stuck || singular {
+            if residual <= ROUNDING || stuck || singular {
                 evidence.stop = StopReason::Stagnated;
                 break;
             }

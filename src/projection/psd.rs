@@ -134,6 +134,11 @@ impl Psd {
         self.k * (self.k + 1) / 2
     }
 
+    /// Number of positive eigenvalues.
+    pub(crate) fn positive(&self) -> usize {
+        self.positive
+    }
+
     /// Entries of scratch memory the operations below need.
     pub(super) fn scratch_len(&self) -> usize {
         3 * self.k * self.k

@@ -1,0 +1,246 @@
+//! Semismooth Newton on F(x, v) = 0, on as few factorizations as the points allow.
+//!
+//! Each step needs J^-1 F at its point. A factorization made at one point serves the next ones as long as no row has changed sides:
+//! the solve is refined against the J at hand and contracts by about the relative change of v, and not at all in v for polyhedral
+//! cones, whose J is constant between kinks. Steps are plain: a monotone safeguard stops steps that change the active set, which
+//! are the useful ones. The point with the least residual is kept.
+//!
+//! # References
+//! Qi, Sun, A nonsmooth version of Newton's method, 1993.
+
+use crate::error::Result;
+use crate::linsolve::{Prepared, Structure, Workspace};
+use crate::program::ConeProgram;
+use crate::projection::{Block, Projection};
+use crate::residual::{ResidualJacobian, residual_and_size};
+use crate::settings::{LinearSettings, RefineSettings};
+use crate::solution::Refinement;
+use crate::tangent::norm_max;
+use std::sync::Arc;
+
+/// Below this the residual is rounding.
+const ROUNDING: f64 = 1e-15;
+
+/// A Newton step solved to this relative residual is good; a worse one is tried again with less regularization.
+const GOOD_STEP: f64 = 1e-8;
+
+/// A Newton step whose relative residual is above this is not taken: the system was singular.
+const USABLE_STEP: f64 = 1e-3;
+
+/// Regularizations of a Newton step's factorization, in turn.
+const REGULARIZATIONS: [f64; 2] = [1e-6, 1e-9];
+
+/// Relative changes of a curved block's v up to which a factorization made before serves a Newton step, and a derivative.
+const NEAR_FOR_STEP: f64 = 1e-3;
+const NEAR_FOR_DERIVATIVE: f64 = 1e-6;
+
+/// A point with F and J there.
+#[derive(Debug, Clone)]
+pub(crate) struct Point {
+    pub(crate) x: Vec<f64>,
+    pub(crate) v: Vec<f64>,
+    pub(crate) jacobian: ResidualJacobian,
+    /// F, n + m.
+    pub(crate) residual: Vec<f64>,
+    pub(crate) relative: f64,
+}
+
+impl Point {
+    pub(crate) fn new(program: &ConeProgram, x: Vec<f64>, v: Vec<f64>) -> Result<Self> {
+        let projection = Projection::new(program.cones(), &v)?;
+        let (residual, relative) = residual_and_size(program, &x, projection.z(), projection.s());
+        Ok(Self {
+            x,
+            v,
+            jacobian: ResidualJacobian::from_parts(program.clone(), projection),
+            residual,
+            relative,
+        })
+    }
+
+    /// The point a step further.
+    pub(crate) fn moved(&self, step: &[f64]) -> Result<Self> {
+        let (dx, dv) = step.split_at(self.x.len());
+        let add = |a: &[f64], d: &[f64]| a.iter().zip(d).map(|(a, d)| a + d).collect::<Vec<f64>>();
+        Self::new(self.jacobian.program(), add(&self.x, dx), add(&self.v, dv))
+    }
+}
+
+/// Newton's method with the factorization it carries from point to point.
+#[derive(Debug)]
+pub(crate) struct Newton {
+    structure: Arc<Structure>,
+    settings: LinearSettings,
+    prepared: Option<Prepared>,
+    work: Option<Workspace>,
+}
+
+impl Newton {
+    pub(crate) fn new(structure: &Arc<Structure>, settings: LinearSettings) -> Self {
+        Self {
+            structure: Arc::clone(structure),
+            settings,
+            prepared: None,
+            work: None,
+        }
+    }
+
+    /// Starts with a factorization made before, if only for its memory.
+    pub(crate) fn with_prepared(mut self, prepared: Option<Prepared>) -> Self {
+        self.prepared = prepared;
+        self
+    }
+
+    /// Steps from a point until the residual is rounding or no longer falls: the best point, and what happened. `accepted` is left to
+    /// the caller's tolerance.
+    pub(crate) fn run(&mut self, start: Point, settings: &RefineSettings) -> (Point, Refinement) {
+        let before = start.relative;
+        let mut best = None;
+        let mut best_relative = before;
+        let (mut steps, mut last_step, mut best_step) = (0, 0.0, 0.0);
+        let mut point = start.clone();
+        while steps < settings.max_steps && (best_relative.is_nan() || best_relative > ROUNDING) {
+            let Some(step) = self.step(&point) else {
+                break;
+            };
+            let size = 1.0 + norm_max(&point.x).max(norm_max(&point.v));
+            last_step = norm_max(&step) / size;
+            let Ok(next) = point.moved(&step) else {
+                break;
+            };
+            steps += 1;
+            let settled = point.relative <= settings.tolerance.min(1e-10)
+                && next.relative > 0.1 * point.relative;
+            if next.relative < best_relative {
+                best_relative = next.relative;
+                best_step = last_step;
+                best = Some(next.clone());
+            }
+            if settled || !next.relative.is_finite() {
+                break;
+            }
+            point = next;
+        }
+        let accepted = best_relative <= settings.tolerance;
+        let refinement = Refinement {
+            before,
+            after: if accepted { best_relative } else { before },
+            steps,
+            last_step: if best.is_some() { best_step } else { last_step },
+            accepted,
+        };
+        (best.filter(|_| accepted).unwrap_or(start), refinement)
+    }
+
+    /// -J^-1 F, or the least-squares step where J is singular; `None` if there is no usable one.
+    fn step(&mut self, point: &Point) -> Option<Vec<f64>> {
+        let rhs: Vec<f64> = point.residual.iter().map(|r| -r).collect();
+        let jacobian = &point.jacobian;
+        let mut step = vec![0.0; rhs.len()];
+        let is_near = |p: &Prepared| is_near(p.base(), jacobian, NEAR_FOR_STEP);
+        if self.prepared.as_ref().is_some_and(is_near)
+            && self.solve(jacobian, &rhs, &mut step)? <= GOOD_STEP
+        {
+            return Some(step);
+        }
+        let mut best: Option<(f64, Vec<f64>)> = None;
+        for regularization in REGULARIZATIONS {
+            if self.factor(jacobian, regularization).is_err() {
+                self.prepared = None;
+                continue;
+            }
+            let missed = self.solve(jacobian, &rhs, &mut step)?;
+            if missed <= GOOD_STEP {
+                return Some(step);
+            }
+            if missed <= USABLE_STEP && best.as_ref().is_none_or(|b| missed < b.0) {
+                best = Some((missed, step.clone()));
+            }
+        }
+        // A factorization that hardly refines is no start for another point.
+        self.prepared = None;
+        if let Some((_, step)) = best {
+            return Some(step);
+        }
+        let prepared =
+            Prepared::for_singular_newton(&self.structure, jacobian, self.settings).ok()?;
+        let mut work = prepared.workspace(jacobian);
+        prepared.solve(jacobian, &rhs, &mut step, &mut work).ok()?;
+        norm_max(&step).is_finite().then_some(step)
+    }
+
+    /// Solves with the factorization at hand; the relative residual, `None` if there is no solving at all.
+    fn solve(&mut self, jacobian: &ResidualJacobian, rhs: &[f64], out: &mut [f64]) -> Option<f64> {
+        let prepared = self.prepared.as_ref()?;
+        let work = self
+            .work
+            .get_or_insert_with(|| prepared.workspace(jacobian));
+        let evidence = prepared.solve(jacobian, rhs, out, work).ok()?;
+        Some(evidence.residual)
+    }
+
+    fn factor(&mut self, jacobian: &ResidualJacobian, regularization: f64) -> Result<()> {
+        match &mut self.prepared {
+            Some(prepared) => prepared.refactor(jacobian, regularization),
+            None => {
+                self.prepared = Some(Prepared::for_newton(
+                    &self.structure,
+                    jacobian,
+                    regularization,
+                    self.settings,
+                )?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The factorization for derivatives at a point: the one at hand if it was made near enough.
+    pub(crate) fn into_prepared(mut self, point: &Point) -> Result<Prepared> {
+        let jacobian = &point.jacobian;
+        let is_near = |p: &Prepared| is_near(p.base(), jacobian, NEAR_FOR_DERIVATIVE);
+        if !self.prepared.as_ref().is_some_and(is_near)
+            && self.factor(jacobian, REGULARIZATIONS[0]).is_err()
+        {
+            self.prepared = None;
+        }
+        match self.prepared {
+            Some(mut prepared) => {
+                prepared.certify()?;
+                Ok(prepared)
+            }
+            None => Prepared::with_structure(&self.structure, jacobian, self.settings),
+        }
+    }
+}
+
+/// True if a factorization of `base` can be refined against `jacobian`: the same matrices, the same rows active, and v on curved
+/// blocks within a relative distance.
+fn is_near(base: &ResidualJacobian, jacobian: &ResidualJacobian, distance: f64) -> bool {
+    if !base.program().has_matrices_of(jacobian.program()) {
+        return false;
+    }
+    let (from, to) = (base.projection(), jacobian.projection());
+    let v = |p: &Projection, i: usize| p.z()[i] - p.s()[i];
+    let is_close = |rows: std::ops::Range<usize>| {
+        let (mut change, mut size) = (0.0_f64, 0.0_f64);
+        for i in rows {
+            change = change.max((v(from, i) - v(to, i)).abs());
+            size = size.max(v(to, i).abs());
+        }
+        change <= distance * size
+    };
+    from.iter()
+        .zip(to.blocks())
+        .all(|((a, rows), b)| match (a, b) {
+            (Block::Identity(_), Block::Identity(_))
+            | (Block::Vanishing(_), Block::Vanishing(_)) => true,
+            (Block::Orthant(a), Block::Orthant(b)) => a == b,
+            (Block::SecondOrder(_), Block::SecondOrder(_)) => is_close(rows),
+            (Block::Psd(a), Block::Psd(b)) => a.positive() == b.positive() && is_close(rows),
+            (Block::Spectral(a), Block::Spectral(b)) => {
+                let is_same = |(a, b): (&f64, &f64)| (*a > 0.0) == (*b > 0.0);
+                a.lambda.iter().zip(&b.lambda).all(is_same) && is_close(rows)
+            }
+            _ => false,
+        })
+}
