@@ -1,12 +1,14 @@
 //! A generated program with what is known about it.
 
+use crate::error::Result;
 use crate::program::ConeProgram;
 use crate::projection::Projection;
 use crate::random::Random;
 use crate::residual::for_each_entry;
+use crate::solution::Solution;
 use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent};
 
-/// A program with its solution, made by a [`crate::Generator`].
+/// A program with its solution, made by a [`crate::Generator`] or from a solution found.
 #[derive(Debug, Clone)]
 pub struct Generated {
     pub(super) program: ConeProgram,
@@ -16,6 +18,42 @@ pub struct Generated {
 }
 
 impl Generated {
+    /// A program with a refined solution of it, so that any program has derivatives known without a linear solve.
+    ///
+    /// v = z - s, and z and s are its projections. The derivatives are those of the residual map at (x, v), whose residual is
+    /// taken to be zero: at a point that was not refined they differ from the solution's by as much as the point does. They are
+    /// unique only at a regular solution. On rows without a bound v is -1 and s is 1, and no derivative depends on their data.
+    ///
+    /// ```
+    /// use conediff::{Cone, ConeProgram, Derivative, Generated, Settings, solve};
+    /// // minimize 1/2 x^2 - x subject to x <= 1/4
+    /// let program = ConeProgram::from_csc(
+    ///     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+    ///     (&[0, 1], &[0], &[1.0]), vec![0.25],
+    ///     vec![Cone::Nonnegative(1)],
+    /// )?;
+    /// let settings = Settings::default();
+    /// let solution = solve(&program, &settings)?;
+    /// let (tangent, expected) = Generated::from_solution(&program, &solution)?.known_jvp(0);
+    /// let jvp = Derivative::new(&program, &solution, &settings)?.jvp(&tangent)?;
+    /// assert!((jvp.value.x[0] - expected.x[0]).abs() < 1e-12);
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`] and [`crate::Error::NonFinite`] for a solution that is not one of this program;
+    /// [`crate::Error::Factorization`] if an eigenvalue iteration fails.
+    pub fn from_solution(program: &ConeProgram, solution: &Solution) -> Result<Self> {
+        solution.check(program)?;
+        let v = solution.v(program);
+        Ok(Self {
+            projection: Projection::new(program.cones(), &v)?,
+            program: program.clone(),
+            x: solution.x.clone(),
+            v,
+        })
+    }
+
     /// The program.
     pub fn program(&self) -> &ConeProgram {
         &self.program
@@ -32,7 +70,7 @@ impl Generated {
     pub fn s(&self) -> &[f64] {
         self.projection.s()
     }
-    /// z - s, m, as it was drawn.
+    /// z - s, m, as it was drawn or found.
     pub fn v(&self) -> &[f64] {
         &self.v
     }
@@ -47,7 +85,8 @@ impl Generated {
     pub fn known_jvp(&self, seed: u64) -> (DataTangent, SolutionTangent) {
         let mut random = Random::new(seed);
         let (program, n, m) = (&self.program, self.x.len(), self.v.len());
-        let (dx, dv) = (random.normals(n), random.normals(m));
+        let (dx, mut dv) = (random.normals(n), random.normals(m));
+        self.free_rows(&mut dv);
         let mut data = DataTangent {
             p: random.normals(program.p().nnz()),
             q: vec![0.0; n],
@@ -88,7 +127,8 @@ impl Generated {
     pub fn known_vjp(&self, seed: u64) -> (SolutionCotangent, DataCotangent) {
         let mut random = Random::new(seed);
         let (program, x, z) = (&self.program, &self.x, self.z());
-        let (w1, w2) = (random.normals(x.len()), random.normals(z.len()));
+        let (w1, mut w2) = (random.normals(x.len()), random.normals(z.len()));
+        self.free_rows(&mut w2);
         let (du, complement) = self.split(&random.normals(z.len()));
         let mut gx = vec![0.0; x.len()];
         program.p().multiply_symmetric_add(-1.0, &w1, &mut gx);
@@ -116,6 +156,13 @@ impl Generated {
             s: gs,
         };
         (cotangent, data)
+    }
+
+    /// Zero on rows without a bound: nothing moves there.
+    fn free_rows(&self, rows: &mut [f64]) {
+        for &i in self.program.unbounded() {
+            rows[i] = 0.0;
+        }
     }
 
     /// D u and (I - D) u.

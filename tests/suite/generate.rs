@@ -1,8 +1,8 @@
 //! Generated programs: their solution is found, their derivatives are reproduced, for every cone and condition.
 
 use conediff::{
-    Block, Cone, ConeProgram, DataTangent, Derivative, Error, Generated, Generator, LinearSolver,
-    Settings, SolutionTangent, residual, solve,
+    Affine, Block, Cone, ConeProgram, DataTangent, Derivative, Error, Generated, Generator,
+    LinearSolver, ProgramBuilder, Settings, SolutionTangent, residual, solve,
 };
 
 /// Seeds tried for every family and condition.
@@ -357,4 +357,63 @@ fn the_smallest_programs_are_made() {
             assert!(f.iter().all(|f| f.abs() < 1e-12));
         }
     }
+}
+
+/// A QP with an equality and a row without a bound, and a program with a second-order cone and a linear cost.
+fn small_programs() -> [(&'static str, ConeProgram); 2] {
+    let mut qp = ProgramBuilder::new(3);
+    for (i, j, value) in [(0, 0, 2.0), (0, 1, 0.5), (1, 1, 1.0), (2, 2, 3.0)] {
+        qp.quadratic(i, j, value);
+    }
+    qp.linear(0, -2.0);
+    qp.linear(2, 1.0);
+    qp.equality(&[(0, 1.0), (1, 2.0), (2, -1.0)], 0.5);
+    qp.inequality(&[(0, 1.0), (1, 0.3)], 0.4);
+    qp.inequality(&[(0, 2.0), (1, 1.0), (2, 1.0)], f64::INFINITY);
+    qp.inequality(&[(1, -1.0), (2, 0.7)], 2.0);
+
+    let mut ball = ProgramBuilder::new(3);
+    for (j, cost) in [-1.0, 0.4, -0.3].into_iter().enumerate() {
+        ball.linear(j, cost);
+    }
+    let row = |terms: &[(usize, f64)]| Affine::new(terms, 0.1);
+    let norm = [
+        row(&[(0, 1.0), (1, 0.5)]),
+        row(&[(1, 2.0)]),
+        row(&[(2, 1.5)]),
+    ];
+    ball.norm(&norm, &Affine::new(&[(1, 0.2)], 2.0));
+    ball.inequality(&[(2, 1.0)], 0.25);
+    [("QP", qp.build().unwrap()), ("ball", ball.build().unwrap())]
+}
+
+#[test]
+fn derivatives_are_known_at_the_solution_of_any_program() {
+    let settings = Settings::default();
+    for (name, program) in small_programs() {
+        let solution = solve(&program, &settings).unwrap();
+        let known = Generated::from_solution(&program, &solution).unwrap();
+        let derivative = Derivative::new(&program, &solution, &settings).unwrap();
+        for seed in 0..5 {
+            let (tangent, expected) = known.known_jvp(seed);
+            let forward = solution_error(&derivative.jvp(&tangent).unwrap().value, &expected);
+            let (cotangent, expected) = known.known_vjp(seed);
+            let backward = data_error(&derivative.vjp(&cotangent).unwrap().value, &expected);
+            assert!(
+                forward <= 1e-9 && backward <= 1e-9,
+                "{name}: {forward:e} {backward:e}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_solution_of_another_program_is_refused() {
+    let [(_, qp), (_, ball)] = small_programs();
+    let mut solution = solve(&qp, &Settings::default()).unwrap();
+    let error = Generated::from_solution(&ball, &solution).unwrap_err();
+    assert!(matches!(error, Error::Dimension { .. }), "{error}");
+    solution.x[1] = f64::NAN;
+    let error = Generated::from_solution(&qp, &solution).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { .. }), "{error}");
 }
