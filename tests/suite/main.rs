@@ -3,10 +3,12 @@ mod builder;
 #[cfg(feature = "cli")]
 mod cli;
 mod derivative;
+mod families;
 mod generate;
 mod hostile;
 mod lapack;
 mod lsqr;
 mod problems;
 mod projection;
+mod regular;
 mod support;
