@@ -12,6 +12,7 @@ use crate::pattern::check_finite;
 use crate::point::{Moved, PreparedPoint, point_of, take_point};
 use crate::program::ConeProgram;
 use crate::projection::Projection;
+use crate::refine::refine_at;
 use crate::regularity::{Kink, RowState, Warning, classify, row_states};
 use crate::residual::{
     ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
@@ -91,12 +92,7 @@ impl Derivative {
         let mut point = point_of(program, &solution)?;
         let mut newton = Newton::new(&Arc::new(Structure::new(program)), settings.linear);
         if settings.refine.enabled && solution.refinement.is_none() {
-            let (refined, refinement) = newton.run(point, &settings.refine);
-            point = refined;
-            solution.refinement = Some(refinement);
-            if refinement.accepted {
-                take_point(&mut solution, &point)?;
-            }
+            point = refine_at(&mut solution, point, settings, &mut newton)?;
         }
         Self::at(point, newton, solution, settings)
     }
@@ -174,6 +170,14 @@ impl Derivative {
         Ok(derivative)
     }
 
+    /// x, v and the factorization.
+    pub(crate) fn into_parts(self) -> (Vec<f64>, Vec<f64>, Prepared) {
+        let projection = self.jacobian.projection();
+        let v = projection.z().iter().zip(projection.s());
+        let v = v.map(|(z, s)| z - s).collect();
+        (self.solution.x, v, self.prepared)
+    }
+
     /// The (refined) solution the derivative is taken at.
     pub fn solution(&self) -> &Solution {
         &self.solution
@@ -219,6 +223,18 @@ impl Derivative {
     pub fn is_trusted_point(&self) -> bool {
         !self.warnings.iter().any(Warning::is_fatal)
     }
+    /// Makes memory fit for this derivative.
+    pub(crate) fn fit(&self, work: &mut DerivativeWorkspace) {
+        work.fit(self);
+        self.prepared.fit(&self.jacobian, &mut work.linear);
+    }
+
+    /// Bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let (n, m) = (self.program().n(), self.program().m());
+        self.prepared.bytes() + 8 * (2 * n + 8 * m)
+    }
+
     /// Memory for the `*_into` forms.
     pub fn workspace(&self) -> DerivativeWorkspace {
         let dim = self.jacobian.dim();
@@ -531,6 +547,18 @@ pub struct DerivativeWorkspace {
 }
 
 impl DerivativeWorkspace {
+    /// Bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let own = [
+            &self.rhs,
+            &self.answer,
+            &self.product,
+            &self.scratch,
+            &self.masked,
+        ];
+        self.linear.bytes() + 8 * own.iter().map(|v| v.len()).sum::<usize>()
+    }
+
     /// Takes the lengths a derivative needs; nothing happens to a workspace made for it.
     fn fit(&mut self, derivative: &Derivative) {
         let dim = derivative.jacobian.dim();

@@ -70,7 +70,7 @@ pub enum Error {
     /// A compressed sparse structure is malformed. `outer` is the column (CSC) or row (CSR).
     #[error("{matrix}: {reason} (column or row {outer}); indices must be sorted and unique")]
     Pattern {
-        /// "P" or "A".
+        /// "P", "A" or the map to a part of the data.
         matrix: &'static str,
         /// The column of a CSC matrix, the row of a CSR one.
         outer: usize,
@@ -146,6 +146,22 @@ pub enum Error {
         cones: usize,
         /// Rows of A.
         rows: usize,
+    },
+    /// The threads of a layer cannot be made.
+    #[error("cannot start {threads} threads: {message}")]
+    Threads {
+        /// Threads asked for, 0 for one for each processor.
+        threads: usize,
+        /// What the operating system said.
+        message: String,
+    },
+    /// A derivative was asked of a layer's item without a solution.
+    #[error(
+        "item {item} has no solution to differentiate: run forward first, and look at its error"
+    )]
+    NoForward {
+        /// Position in the batch.
+        item: usize,
     },
     /// The structure differs from the one prepared.
     #[error("{what}: the sparsity pattern differs from the one given first")]

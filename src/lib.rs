@@ -61,11 +61,15 @@
 //! | `program`, `builder`, `json` | the problem; building it block by block; Clarabel's JSON |
 //! | `settings`, `solution`, `tangent` | choices; results; directions in data and solution |
 //! | `solve`, `lapack` | the only call of Clarabel; the BLAS and LAPACK symbols its PSD cone needs |
+//! | `dense_qp/` | a dense interior-point method for small quadratic programs |
 //! | `projection/` | projection onto K*, element of its Jacobian, margin; one file for each cone |
 //! | `residual` | F, its Jacobian, its derivative in the data |
 //! | `linsolve/` | J u = r and J'w = g: LDL', LU, LSQR, refinement, evidence |
 //! | `newton`, `regularity`, `point`, `refine` | semismooth Newton; kinks and warnings; the point's own error; solving and refining |
 //! | `derivative`, `jacobian` | JVP and VJP; the Jacobian |
+//! | `refine`, `regularity`, `point`, `derivative`, `jacobian` | Newton refinement; kinks and warnings; the point's own error; JVP and VJP; the Jacobian |
+//! | `parametrization` | affine maps from parameters to data, there and back |
+//! | `layer/` | one structure, many data: cheap forwards, warm starts, batches |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
@@ -82,6 +86,7 @@
 
 mod builder;
 mod cone;
+mod dense_qp;
 mod derivative;
 mod error;
 mod generate;
@@ -90,8 +95,10 @@ mod jacobian;
 mod json;
 #[cfg(not(feature = "system-lapack"))]
 mod lapack;
+mod layer;
 mod linsolve;
 mod newton;
+mod parametrization;
 mod pattern;
 mod point;
 mod program;
@@ -116,9 +123,14 @@ pub use gradcheck::{
     gradcheck_at, gradcheck_function,
 };
 pub use jacobian::{DataCoordinate, DenseMatrix, SolutionCoordinate};
+pub use layer::{
+    ConicLayer, ForwardPath, ForwardSolver, LayerCounts, LayerData, LayerSettings,
+    ParametrizedLayer, WarmStart,
+};
 pub use linsolve::{
     Evidence, LsqrReport, LsqrSettings, LsqrStop, Method, Prepared, StopReason, Workspace, lsqr,
 };
+pub use parametrization::Parametrization;
 pub use pattern::{Pattern, SparseMatrix};
 pub use program::{ConeProgram, Csc, NO_BOUND};
 pub use projection::{Block, Margin, Piece, Projection, Psd, SecondOrder, Spectral};

@@ -72,6 +72,8 @@ pub(crate) struct Newton {
     structure: Arc<Structure>,
     settings: LinearSettings,
     prepared: Option<Prepared>,
+    /// How near the factorization at hand must have been made to serve the next step.
+    near: f64,
     work: Option<Workspace>,
 }
 
@@ -81,14 +83,31 @@ impl Newton {
             structure: Arc::clone(structure),
             settings,
             prepared: None,
+            near: NEAR_FOR_STEP,
             work: None,
         }
     }
 
-    /// Starts with a factorization made before, if only for its memory.
-    pub(crate) fn with_prepared(mut self, prepared: Option<Prepared>) -> Self {
-        self.prepared = prepared;
+    /// Starts with a factorization made before. Unless it is to be kept, it serves only where a new one would be the same to the last
+    /// bit; its memory is used anyway.
+    pub(crate) fn with_prepared(mut self, prepared: Prepared, keep: bool) -> Self {
+        self.prepared = Some(prepared);
+        self.near = if keep { NEAR_FOR_STEP } else { 0.0 };
         self
+    }
+
+    /// Times the back ends of the factorization at a point, once for a structure.
+    pub(crate) fn calibrate(&mut self, point: &Point) {
+        if self.structure.is_calibrated()
+            || self.factor(&point.jacobian, REGULARIZATIONS[0]).is_err()
+        {
+            return;
+        }
+        if let Some(prepared) = &mut self.prepared
+            && prepared.calibrate().is_err()
+        {
+            self.prepared = None;
+        }
     }
 
     /// Steps from a point until the residual is rounding or no longer falls: the best point, and what happened. `accepted` is left to
@@ -137,7 +156,7 @@ impl Newton {
         let rhs: Vec<f64> = point.residual.iter().map(|r| -r).collect();
         let jacobian = &point.jacobian;
         let mut step = vec![0.0; rhs.len()];
-        let is_near = |p: &Prepared| is_near(p.base(), jacobian, NEAR_FOR_STEP);
+        let is_near = |p: &Prepared| is_near(p.base(), jacobian, self.near);
         if self.prepared.as_ref().is_some_and(is_near)
             && self.solve(jacobian, &rhs, &mut step)? <= GOOD_STEP
         {
@@ -180,6 +199,7 @@ impl Newton {
     }
 
     fn factor(&mut self, jacobian: &ResidualJacobian, regularization: f64) -> Result<()> {
+        self.near = NEAR_FOR_STEP;
         match &mut self.prepared {
             Some(prepared) => prepared.refactor(jacobian, regularization),
             None => {

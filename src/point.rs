@@ -23,7 +23,6 @@ pub(crate) struct PreparedPoint {
     pub(crate) prepared: Prepared,
     /// (dx, dv), n + m; zero at a singular point.
     pub(crate) error: Vec<f64>,
-    pub(crate) work: Workspace,
     /// Newton steps taken here.
     pub(crate) polished: usize,
 }
@@ -56,7 +55,6 @@ impl PreparedPoint {
             point,
             prepared,
             error,
-            work,
             polished,
         })
     }

@@ -206,6 +206,54 @@ impl ConeProgram {
         })
     }
 
+    /// The same structure with other values where they are given, in the caller's stored order. What stays is shared.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::NonFinite`], [`Error::NotConvex`], [`Error::Bound`].
+    pub fn with_data(
+        &self,
+        p: Option<&[f64]>,
+        q: Option<&[f64]>,
+        a: Option<&[f64]>,
+        b: Option<&[f64]>,
+    ) -> Result<Self> {
+        let mut program = self.clone();
+        if let Some(p) = p {
+            program.p = self.p.with_values("P", p)?;
+            check_convex(&program.p)?;
+        }
+        if let Some(q) = q {
+            check_length("q", self.n(), q.len())?;
+            check_finite("q", q)?;
+            program.q = q.into();
+        }
+        if let Some(b) = b {
+            check_length("b", self.m(), b.len())?;
+            program.unbounded = unbounded_rows(b, &self.cones)?.into();
+            program.b = b.into();
+        }
+        if let Some(a) = a {
+            program.a = self.a.with_values("A", a)?;
+        }
+        if a.is_some() || b.is_some() {
+            let same_rows = program.unbounded == self.unbounded;
+            let (effective_a, effective_b) = effective(&program.a, &program.b, &program.unbounded);
+            program.effective_b = effective_b;
+            if a.is_some() || !same_rows {
+                program.effective_a = effective_a;
+            }
+        }
+        Ok(program)
+    }
+
+    /// True if the other program has the same patterns and cones.
+    pub fn has_structure_of(&self, other: &Self) -> bool {
+        let same = |a: &SparseMatrix, b: &SparseMatrix| {
+            Arc::ptr_eq(a.pattern(), b.pattern()) || a.pattern() == b.pattern()
+        };
+        same(&self.p, &other.p) && same(&self.a, &other.a) && self.cones == other.cones
+    }
+
     /// The program moved by `step` along a data tangent in stored order, for difference quotients: P is not checked for
     /// convexity, since a small step may leave the cone of convex programs while the solution map goes on.
     pub(crate) fn moved(&self, step: f64, p: &[f64], q: &[f64], a: &[f64], b: &[f64]) -> Self {

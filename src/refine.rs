@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Iterate, Result, Status};
 use crate::linsolve::Structure;
-use crate::newton::Newton;
+use crate::newton::{Newton, Point};
 use crate::point::{point_of, take_point};
 use crate::program::ConeProgram;
 use crate::settings::Settings;
@@ -39,18 +39,27 @@ const NEAR_START: f64 = 0.1;
 /// [`Error::Setting`].
 pub fn solve(program: &ConeProgram, settings: &Settings) -> Result<Solution> {
     settings.validate()?;
-    let (solution, failure) = match interior_point(program, &settings.solve) {
+    let mut newton = Newton::new(&Arc::new(Structure::new(program)), settings.linear);
+    Ok(solve_with(program, settings, &mut newton)?.0)
+}
+
+/// [`solve`] on a given Newton's method; the point as well.
+pub(crate) fn solve_with(
+    program: &ConeProgram,
+    settings: &Settings,
+    newton: &mut Newton,
+) -> Result<(Solution, Point)> {
+    let (start, failure) = match interior_point(program, &settings.solve) {
         Ok(solution) => (solution, None),
         // Clarabel often gives up at a point that is good enough to start from: only the residual decides.
         Err(error) if settings.refine.enabled => (last_iterate(program, &error)?, Some(error)),
         Err(error) => return Err(error),
     };
-    let start = solution;
-    let solution = if settings.refine.enabled {
-        refine(program, &start, settings)?
-    } else {
-        start.clone()
-    };
+    let mut solution = start.clone();
+    let mut point = point_of(program, &start)?;
+    if settings.refine.enabled {
+        point = refine_at(&mut solution, point, settings, newton)?;
+    }
     let mut accepted = solution.refinement.is_some_and(|r| r.accepted);
     if failure.is_some() {
         // Where no solution exists, points run away and any residual is small beside them: a rescued point must lie near its start.
@@ -69,7 +78,22 @@ pub fn solve(program: &ConeProgram, settings: &Settings) -> Result<Solution> {
             }),
         }));
     }
-    Ok(solution)
+    Ok((solution, point))
+}
+
+/// Refines a solution from its point, and gives the point it ends at.
+pub(crate) fn refine_at(
+    solution: &mut Solution,
+    point: Point,
+    settings: &Settings,
+    newton: &mut Newton,
+) -> Result<Point> {
+    let (point, refinement) = newton.run(point, &settings.refine);
+    solution.refinement = Some(refinement);
+    if refinement.accepted {
+        take_point(solution, &point)?;
+    }
+    Ok(point)
 }
 
 /// The largest change of x, z and s relative to 1 + the start's largest entry.
@@ -115,11 +139,8 @@ pub fn refine(program: &ConeProgram, solution: &Solution, settings: &Settings) -
     settings.validate()?;
     solution.check(program)?;
     let mut newton = Newton::new(&Arc::new(Structure::new(program)), settings.linear);
-    let (point, refinement) = newton.run(point_of(program, solution)?, &settings.refine);
     let mut refined = solution.clone();
-    refined.refinement = Some(refinement);
-    if refinement.accepted {
-        take_point(&mut refined, &point)?;
-    }
+    let point = point_of(program, solution)?;
+    refine_at(&mut refined, point, settings, &mut newton)?;
     Ok(refined)
 }

@@ -104,6 +104,31 @@ pub enum LinearSolver {
     Lsqr,
 }
 
+/// The factorization Clarabel uses for its own linear systems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClarabelLinearSolver {
+    /// Both are timed on the first forward and the faster one is kept. Clarabel's own choice by operation counts takes the slower one
+    /// on small dense systems.
+    #[default]
+    Auto,
+    /// Entry by entry: sparse factors, and small ones.
+    Qdldl,
+    /// By dense blocks: large factors.
+    Faer,
+}
+
+impl ClarabelLinearSolver {
+    /// Clarabel's name for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Qdldl => "qdldl",
+            Self::Faer => "faer",
+        }
+    }
+}
+
 /// How the factor of LDL' is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

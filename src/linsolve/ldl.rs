@@ -324,6 +324,12 @@ impl Ldl {
         Ok(())
     }
 
+    /// Bytes held, without the structure.
+    pub(super) fn bytes(&self) -> usize {
+        let own = self.factor.len() + self.regularized.len() + self.slots.len() + self.place.len();
+        8 * own + self.reduced.bytes() + self.memory.size.size_bytes()
+    }
+
     pub(super) fn scratch(&self) -> StackReq {
         match (&self.backend, &self.symbolic) {
             (Backend::Dense, _) | (_, None) => StackReq::EMPTY,

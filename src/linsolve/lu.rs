@@ -79,6 +79,11 @@ impl Lu {
         })
     }
 
+    /// Bytes held, but for the symbolic part.
+    pub(super) fn bytes(&self) -> usize {
+        16 * self.row_scale.len()
+    }
+
     pub(super) fn scratch(&self) -> StackReq {
         self.symbolic
             .solve_in_place_scratch::<f64>(1, Par::Seq)

@@ -15,7 +15,7 @@ mod reduced;
 mod structure;
 
 pub use evidence::{Evidence, Method, StopReason};
-pub(crate) use ldl::Backend;
+use ldl::Backend;
 pub use lsqr::{LsqrReport, LsqrSettings, LsqrStop, lsqr};
 pub(crate) use structure::Structure;
 
@@ -88,6 +88,13 @@ impl std::fmt::Debug for Workspace {
         f.debug_struct("Workspace")
             .field("dim", &self.residual.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl Workspace {
+    /// Bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        8 * (4 * self.shape.dim + self.shape.scratch + 5 * self.shape.reduced)
     }
 }
 
@@ -232,11 +239,6 @@ impl Prepared {
         &self.base
     }
 
-    /// What the structure alone decides.
-    pub(crate) fn structure(&self) -> &Arc<Structure> {
-        &self.structure
-    }
-
     /// True if no method found J nonsingular.
     pub fn is_singular(&self) -> bool {
         self.condition > SINGULAR || matches!(self.factors, Factors::MinimumNorm(_))
@@ -263,6 +265,22 @@ impl Prepared {
                 _ => SolveMemory::for_stack(shape.memory),
             },
             shape,
+        }
+    }
+
+    /// Makes memory fit for solves with this factorization.
+    pub(crate) fn fit(&self, jacobian: &ResidualJacobian, work: &mut Workspace) {
+        if work.shape != self.shape(jacobian) {
+            *work = self.workspace(jacobian);
+        }
+    }
+
+    /// Bytes the factorization holds.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.factors {
+            Factors::Ldl(f) | Factors::MinimumNorm(f) => f.bytes(),
+            Factors::Lu(f) => f.bytes(),
+            Factors::Lsqr => 0,
         }
     }
 
@@ -298,9 +316,7 @@ impl Prepared {
 
     /// One application of the factor, without refinement: J^-1 rhs to a few digits, for estimates.
     pub(crate) fn estimate(&self, rhs: &[f64], out: &mut [f64], work: &mut Workspace) {
-        if work.shape != self.shape(&self.base) {
-            *work = self.workspace(&self.base);
-        }
+        self.fit(&self.base, work);
         work.residual.copy_from_slice(rhs);
         self.apply_inverse(false, work);
         out.copy_from_slice(&work.correction);
@@ -336,9 +352,7 @@ impl Prepared {
                 what: "the Jacobian",
             });
         }
-        if work.shape != self.shape(jacobian) {
-            *work = self.workspace(jacobian);
-        }
+        self.fit(jacobian, work);
         let mut evidence = Evidence {
             method: match self.factors {
                 Factors::Ldl(_) => Method::Ldl,

@@ -237,6 +237,11 @@ impl Reduced {
         }
     }
 
+    /// Bytes held, without the structure.
+    pub(super) fn bytes(&self) -> usize {
+        16 * self.values.len() + 25 * self.len() + 8 * self.row_factor.len()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.structure.len()
     }
@@ -288,8 +293,8 @@ impl Reduced {
         out.fill(0.0);
         for j in 0..self.len() {
             let mut sum = 0.0;
-            for k in indptr[j]..indptr[j + 1] {
-                let (i, v) = (indices[k], self.values[k]);
+            let range = indptr[j]..indptr[j + 1];
+            for (&i, &v) in indices[range.clone()].iter().zip(&self.values[range]) {
                 sum += v * y[i];
                 if i != j {
                     out[i] += v * y[j];
@@ -304,8 +309,9 @@ impl Reduced {
         let (indptr, indices) = (&self.structure.indptr, &self.structure.indices);
         let mut sums = vec![0.0; self.len()];
         for j in 0..self.len() {
-            for k in indptr[j]..indptr[j + 1] {
-                let (i, v) = (indices[k], self.values[k].abs());
+            let range = indptr[j]..indptr[j + 1];
+            for (&i, v) in indices[range.clone()].iter().zip(&self.values[range]) {
+                let v = v.abs();
                 sums[i] += v;
                 if i != j {
                     sums[j] += v;
@@ -329,7 +335,7 @@ impl Reduced {
         for y in &mut y[r1.len()..] {
             *y = -*y;
         }
-        self.to_variables(jacobian, y, scratch);
+        self.rotate_variables(jacobian, y, scratch);
         self.rescale(y);
     }
 
@@ -349,7 +355,7 @@ impl Reduced {
             .effective_a()
             .multiply_transpose_add(1.0, g2, top);
         self.compress(jacobian, g2, y, scratch);
-        self.to_variables(jacobian, y, scratch);
+        self.rotate_variables(jacobian, y, scratch);
         self.rescale(y);
     }
 
@@ -363,7 +369,7 @@ impl Reduced {
         scratch: &mut [f64],
     ) {
         self.rescale(y);
-        self.from_variables(jacobian, y, scratch);
+        self.recover_variables(jacobian, y, scratch);
         let (dx, dv) = out.split_at_mut(self.structure.n);
         dx.copy_from_slice(&y[..dx.len()]);
         self.expand(jacobian, y, dv, scratch);
@@ -383,7 +389,7 @@ impl Reduced {
         scratch: &mut [f64],
     ) {
         self.rescale(y);
-        self.from_variables(jacobian, y, scratch);
+        self.recover_variables(jacobian, y, scratch);
         let (w1, w2) = out.split_at_mut(self.structure.n);
         w1.copy_from_slice(&y[..w1.len()]);
         self.expand(jacobian, y, w2, scratch);
@@ -445,7 +451,7 @@ impl Reduced {
     }
 
     /// A right-hand side of the variables x becomes one of xi: U'S^-1 r.
-    fn to_variables(&self, jacobian: &ResidualJacobian, y: &mut [f64], scratch: &mut [f64]) {
+    fn rotate_variables(&self, jacobian: &ResidualJacobian, y: &mut [f64], scratch: &mut [f64]) {
         self.for_variables(
             jacobian,
             scratch,
@@ -454,7 +460,7 @@ impl Reduced {
                     *from = y[variable.columns[row]] / scale;
                 }
                 match psd {
-                    Some(psd) => psd.to_eigenbasis(from, to, rest),
+                    Some(psd) => psd.enter_eigenbasis(from, to, rest),
                     None => to.copy_from_slice(from),
                 }
                 for (&column, value) in variable.columns.iter().zip(to.iter()) {
@@ -465,7 +471,7 @@ impl Reduced {
     }
 
     /// xi becomes x = S^-1 U xi.
-    fn from_variables(&self, jacobian: &ResidualJacobian, y: &mut [f64], scratch: &mut [f64]) {
+    fn recover_variables(&self, jacobian: &ResidualJacobian, y: &mut [f64], scratch: &mut [f64]) {
         self.for_variables(
             jacobian,
             scratch,
@@ -474,7 +480,7 @@ impl Reduced {
                     *from = y[column];
                 }
                 match psd {
-                    Some(psd) => psd.from_eigenbasis(from, to, rest),
+                    Some(psd) => psd.leave_eigenbasis(from, to, rest),
                     None => to.copy_from_slice(from),
                 }
                 for ((&column, value), scale) in variable.columns.iter().zip(to.iter()).zip(scale) {

@@ -362,6 +362,11 @@ impl Structure {
             && program.cones().len() == self.slots.len()
     }
 
+    /// True once the back ends were timed.
+    pub(crate) fn is_calibrated(&self) -> bool {
+        self.fastest.get().is_some()
+    }
+
     /// Entries of memory that loads and unloads need beside the projection's.
     pub(super) fn scratch_len(&self) -> usize {
         let of = |slots: &Slots| match &slots.form {

@@ -373,7 +373,7 @@ impl Psd {
     }
 
     /// out = U'u, all of the eigenbasis; the scratch memory holds 3 k^2 entries.
-    pub(crate) fn to_eigenbasis(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+    pub(crate) fn enter_eigenbasis(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
         let k = self.k;
         let [m, full, half] = self.parts(scratch);
         smat(u, k, full);
@@ -386,7 +386,7 @@ impl Psd {
     }
 
     /// out = U w.
-    pub(crate) fn from_eigenbasis(&self, w: &[f64], out: &mut [f64], scratch: &mut [f64]) {
+    pub(crate) fn leave_eigenbasis(&self, w: &[f64], out: &mut [f64], scratch: &mut [f64]) {
         let k = self.k;
         let [m, full, half] = self.parts(scratch);
         self.for_each_slot(|slot, i, j| {

@@ -1,8 +1,8 @@
 //! The `*_into` forms allocate nothing.
 
 use conediff::{
-    Cone, DataTangent, Derivative, Generator, LinearSolver, Settings, SolutionTangent, Wanted,
-    solve,
+    Cone, DataTangent, Derivative, Generator, LinearSolver, Parametrization, Settings,
+    SolutionTangent, Wanted, solve,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -64,4 +64,33 @@ fn allocate_nothing(settings: &Settings) {
         assert!(vjp.unwrap().converged && jvp.unwrap().converged);
         assert_eq!(after - before, 0, "{cones:?} {:?}", settings.linear.solver);
     }
+}
+
+#[test]
+fn a_parametrization_allocates_nothing_once_lengths_are_right() {
+    let generated = Generator::new(10, vec![Cone::Nonnegative(8)])
+        .generate()
+        .unwrap();
+    let program = generated.program();
+    let map = |rows: usize| {
+        sprs::TriMat::from_triplets((rows, 3), vec![0, 1], vec![2, 0], vec![1.0, 2.0]).to_csc()
+    };
+    let (p, q, b) = (map(program.p().nnz()), map(program.n()), map(program.m()));
+    let parametrization =
+        Parametrization::new(program, Some(&p), Some(&q), None, Some(&b)).unwrap();
+    let (mut data, mut tangent) = (DataTangent::default(), DataTangent::default());
+    let mut theta = vec![0.1, 0.2, 0.3];
+    let mut run = || {
+        parametrization.evaluate_into(&theta, &mut data).unwrap();
+        parametrization
+            .push_forward_into(&theta, &mut tangent)
+            .unwrap();
+        parametrization
+            .pull_back_into(&tangent, &mut theta)
+            .unwrap();
+    };
+    run();
+    let before = COUNT.with(Cell::get);
+    run();
+    assert_eq!(COUNT.with(Cell::get) - before, 0);
 }

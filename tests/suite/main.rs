@@ -8,6 +8,7 @@ mod generate;
 mod hostile;
 mod lapack;
 mod lsqr;
+mod parametrization;
 mod problems;
 mod projection;
 mod regular;

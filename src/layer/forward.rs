@@ -1,0 +1,312 @@
+//! One item's forward: warm start, cheap forward, full solve, each accepted by the residual alone.
+
+use super::settings::{ForwardSolver, LayerSettings, WarmStart};
+use crate::cone::Cone;
+use crate::dense_qp::DenseQp;
+use crate::derivative::{Derivative, DerivativeWorkspace};
+use crate::error::Result;
+use crate::linsolve::Structure;
+use crate::newton::{Newton, Point};
+use crate::point::point_of;
+use crate::program::ConeProgram;
+use crate::refine::{refine_at, solve_with};
+use crate::settings::{ClarabelLinearSolver, RefineSettings, Settings};
+use crate::solution::Solution;
+use crate::solve::{ReusedSolver, Setup};
+use crate::tangent::norm_max;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// Newton steps from a warm start. Each active set met on the way takes one; a solve from scratch is cheaper than many.
+const WARM_STEPS: usize = 12;
+
+/// A start whose refinement is this many times as large has run away, as points do where no solution exists.
+const RUN_AWAY: f64 = 1e2;
+
+/// Up to this many variables and equalities the dense interior-point method is considered.
+const DENSE_QP_LIMIT: usize = 600;
+
+/// Clarabel's entry-by-entry factorization is not timed on PSD cones above this order: one would take seconds.
+const QDLDL_PSD_LIMIT: usize = 50;
+
+/// How a forward found its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardPath {
+    /// Newton from the warm start.
+    Warm,
+    /// The dense interior-point method and Newton.
+    DenseQp,
+    /// Clarabel at the cheap tolerance and Newton.
+    Cheap,
+    /// A fresh Clarabel at full settings and Newton: what is cheaper had missed the residual test, or was switched off.
+    Full,
+}
+
+/// The solver of a structure's cheap forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Engine {
+    DenseQp,
+    Clarabel(ClarabelLinearSolver),
+}
+
+/// What all items and threads share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) program: ConeProgram,
+    pub(super) settings: LayerSettings,
+    pub(super) structure: Arc<Structure>,
+    pub(super) engine: OnceLock<Engine>,
+}
+
+/// One thread's solvers.
+#[derive(Debug, Default)]
+pub(super) struct Worker {
+    dense: Option<DenseQp>,
+    clarabel: Option<ReusedSolver>,
+}
+
+/// One item's answer, with what its derivatives need.
+#[derive(Debug, Default)]
+pub(super) struct Item {
+    pub(super) derivative: Option<Derivative>,
+    pub(super) work: Option<DerivativeWorkspace>,
+    pub(super) path: Option<ForwardPath>,
+    /// True if a warm start was tried and missed.
+    pub(super) missed_warm: bool,
+}
+
+impl Item {
+    /// Solves the program and prepares its derivative. On an error the item is empty.
+    pub(super) fn forward(
+        &mut self,
+        shared: &Shared,
+        worker: &mut Worker,
+        program: &ConeProgram,
+    ) -> Result<()> {
+        let settings = &shared.settings.settings;
+        self.path = None;
+        self.missed_warm = false;
+        let mut newton = Newton::new(&shared.structure, settings.linear);
+        let mut start = None;
+        if let Some(previous) = self.derivative.take() {
+            let (x, v, prepared) = previous.into_parts();
+            let keep = shared.settings.warm_start != WarmStart::Off;
+            newton = newton.with_prepared(prepared, keep);
+            start = Some((x, v));
+        }
+        let warm = match &shared.settings.warm_start {
+            WarmStart::Off => None,
+            WarmStart::Previous => start,
+            WarmStart::Given(solution) => {
+                solution.check(program)?;
+                Some((solution.x.clone(), solution.v(program)))
+            }
+        };
+        if let Some((x, v)) = warm.filter(|_| settings.refine.enabled) {
+            if let Some((solution, point)) = from_start(program, x, v, settings, &mut newton)? {
+                return self.finish(point, newton, solution, settings, ForwardPath::Warm);
+            }
+            self.missed_warm = true;
+        }
+        if settings.refine.enabled
+            && let Some((solution, path)) = worker.cheap(shared, program)
+        {
+            let size = norm_max(&solution.x).max(norm_max(&solution.z));
+            let mut solution = solution;
+            let point = point_of(program, &solution)?;
+            let point = refine_at(&mut solution, point, settings, &mut newton)?;
+            let grown = norm_max(&solution.x).max(norm_max(&solution.z));
+            let is_accepted = solution.refinement.is_some_and(|r| r.accepted);
+            if is_accepted && grown <= RUN_AWAY * (1.0 + size) {
+                return self.finish(point, newton, solution, settings, path);
+            }
+        }
+        let (solution, point) = solve_with(program, settings, &mut newton)?;
+        self.finish(point, newton, solution, settings, ForwardPath::Full)
+    }
+
+    fn finish(
+        &mut self,
+        point: Point,
+        mut newton: Newton,
+        solution: Solution,
+        settings: &Settings,
+        path: ForwardPath,
+    ) -> Result<()> {
+        newton.calibrate(&point);
+        let derivative = Derivative::at(point, newton, solution, settings)?;
+        match &mut self.work {
+            Some(work) => derivative.fit(work),
+            None => self.work = Some(derivative.workspace()),
+        }
+        self.derivative = Some(derivative);
+        self.path = Some(path);
+        Ok(())
+    }
+}
+
+/// Newton from a guess; `None` if it does not get there.
+fn from_start(
+    program: &ConeProgram,
+    x: Vec<f64>,
+    v: Vec<f64>,
+    settings: &Settings,
+    newton: &mut Newton,
+) -> Result<Option<(Solution, Point)>> {
+    let mut v = v;
+    for &i in program.unbounded() {
+        v[i] = -1.0;
+    }
+    let size = norm_max(&x).max(norm_max(&v));
+    let Ok(start) = Point::new(program, x, v) else {
+        return Ok(None);
+    };
+    let refine = RefineSettings {
+        max_steps: settings.refine.max_steps.min(WARM_STEPS),
+        ..settings.refine
+    };
+    let (point, refinement) = newton.run(start, &refine);
+    let grown = norm_max(&point.x).max(norm_max(&point.v));
+    if !refinement.accepted || grown > RUN_AWAY * (1.0 + size) {
+        return Ok(None);
+    }
+    let projection = point.jacobian.projection();
+    let (z, s) = (projection.z().to_vec(), projection.s().to_vec());
+    let mut solution = Solution::given(program, point.x.clone(), z, s)?;
+    solution.refinement = Some(refinement);
+    Ok(Some((solution, point)))
+}
+
+impl Worker {
+    /// The cheap forward's point, `None` if its solver did not end well.
+    fn cheap(&mut self, shared: &Shared, program: &ConeProgram) -> Option<(Solution, ForwardPath)> {
+        match shared.engine.get() {
+            Some(&engine) => self.run(shared, engine, program, f64::INFINITY),
+            None => self.choose(shared, program),
+        }
+    }
+
+    fn run(
+        &mut self,
+        shared: &Shared,
+        engine: Engine,
+        program: &ConeProgram,
+        time_limit: f64,
+    ) -> Option<(Solution, ForwardPath)> {
+        let solve = &shared.settings.settings.solve;
+        let time_limit = time_limit.min(solve.time_limit);
+        match engine {
+            Engine::DenseQp => {
+                if self.dense.is_none() {
+                    self.dense = DenseQp::new(&shared.program);
+                }
+                // Its iterations are cheap and the active set is worth the last few.
+                let tolerance = shared.settings.tolerance.min(solve.tolerance);
+                let solution = self.dense.as_mut()?.solve(
+                    program,
+                    tolerance,
+                    solve.max_iterations,
+                    time_limit,
+                )?;
+                Some((solution, ForwardPath::DenseQp))
+            }
+            Engine::Clarabel(linear) => {
+                let setup = setup(shared, linear);
+                if self.clarabel.as_ref().is_none_or(|c| c.setup() != setup) {
+                    self.clarabel = Some(ReusedSolver::new(&shared.program, setup));
+                }
+                let solution = self.clarabel.as_mut()?.solve(program, time_limit)?;
+                Some((solution, ForwardPath::Cheap))
+            }
+        }
+    }
+
+    /// Times what the settings leave open, and keeps the fastest for the layer.
+    fn choose(
+        &mut self,
+        shared: &Shared,
+        program: &ConeProgram,
+    ) -> Option<(Solution, ForwardPath)> {
+        let candidates = candidates(shared);
+        let mut best: Option<(f64, Engine, (Solution, ForwardPath))> = None;
+        for &engine in &candidates {
+            if candidates.len() > 1 {
+                self.set_up(shared, engine);
+            }
+            let start = Instant::now();
+            let limit = best.as_ref().map_or(f64::INFINITY, |b| b.0);
+            let Some(found) = self.run(shared, engine, program, limit) else {
+                continue;
+            };
+            let time = start.elapsed().as_secs_f64();
+            if best.as_ref().is_none_or(|b| time < b.0) {
+                best = Some((time, engine, found));
+            }
+        }
+        // Where none ends well, one will do to try first from now on. Another thread may have measured too: the first verdict stands.
+        let engine = best.as_ref().map_or(candidates.last().copied()?, |b| b.1);
+        let _ = shared.engine.set(engine);
+        best.map(|b| b.2)
+    }
+
+    /// What is done once for a structure is not timed.
+    fn set_up(&mut self, shared: &Shared, engine: Engine) {
+        match engine {
+            Engine::DenseQp => self.dense = DenseQp::new(&shared.program),
+            Engine::Clarabel(linear) => {
+                let mut solver = ReusedSolver::new(&shared.program, setup(shared, linear));
+                solver.set_up();
+                self.clarabel = Some(solver);
+            }
+        }
+    }
+}
+
+/// Clarabel's set-up for the cheap forward. Its inner refinement stays where second-order and generalized power cones are expanded:
+/// without it those families end in numerical trouble.
+fn setup(shared: &Shared, linear: ClarabelLinearSolver) -> Setup {
+    let is_expanded = |c: &Cone| match c {
+        Cone::SecondOrder(d) => *d > 4,
+        Cone::GeneralizedPower(..) => true,
+        _ => false,
+    };
+    let settings = &shared.settings;
+    Setup {
+        tolerance: settings.tolerance.max(settings.settings.solve.tolerance),
+        max_iterations: settings.settings.solve.max_iterations,
+        linear,
+        inner_refinement: shared.program.cones().iter().any(is_expanded),
+    }
+}
+
+/// The solvers the settings and the structure leave open.
+fn candidates(shared: &Shared) -> Vec<Engine> {
+    let (program, settings) = (&shared.program, &shared.settings);
+    let cones = program.cones();
+    let is_polyhedral = |c: &Cone| matches!(c, Cone::Zero(_) | Cone::Nonnegative(_));
+    let equalities: usize = cones
+        .iter()
+        .filter(|c| matches!(c, Cone::Zero(_)))
+        .map(Cone::rows)
+        .sum();
+    let can_be_dense = program.n() > 0 && cones.iter().all(is_polyhedral);
+    let is_small = program.n() + equalities <= DENSE_QP_LIMIT;
+    let mut candidates = Vec::new();
+    match settings.forward {
+        ForwardSolver::DenseQp if can_be_dense => return vec![Engine::DenseQp],
+        ForwardSolver::Auto if can_be_dense && is_small => candidates.push(Engine::DenseQp),
+        _ => {}
+    }
+    let is_large = |c: &Cone| matches!(c, Cone::PsdTriangle(k) if *k > QDLDL_PSD_LIMIT);
+    match settings.clarabel {
+        ClarabelLinearSolver::Auto => {
+            candidates.push(Engine::Clarabel(ClarabelLinearSolver::Faer));
+            if !cones.iter().any(is_large) {
+                candidates.push(Engine::Clarabel(ClarabelLinearSolver::Qdldl));
+            }
+        }
+        chosen => candidates.push(Engine::Clarabel(chosen)),
+    }
+    candidates
+}

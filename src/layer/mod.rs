@@ -1,0 +1,456 @@
+//! The conic layer: one structure, many data.
+//!
+//! A layer is made for the patterns and cones of one program. It owns what depends on them alone (Clarabel's set-up, orderings,
+//! index maps, the choice among solvers, timed once) and for each item of a batch what its derivatives need: one factorization,
+//! which Newton, the VJP, the JVP, the Jacobian and the certificate share.
+//!
+//! ```text
+//! forward    warm start -> cheap solver at 1e-6 -> full solver, each followed by Newton and accepted by the residual alone
+//! backward   one refined solve with the item's factorization
+//! ```
+//!
+//! Memory in bytes: for the structure about 40 (nnz(P) + nnz(A) + m) and Clarabel's own; for an item 16 an entry of the reduced
+//! system (nnz(P) + nnz(A) + a few m), 8 an entry of its factor (N^2 for the N active rows and columns if it is dense), and about 100
+//! (n + m). [`ConicLayer::item_bytes`] tells.
+
+mod forward;
+mod parametrized;
+mod settings;
+
+pub use forward::ForwardPath;
+pub use parametrized::ParametrizedLayer;
+pub use settings::{ForwardSolver, LayerSettings, WarmStart};
+
+use crate::derivative::{Checked, Derivative};
+use crate::error::{Error, Result};
+use crate::linsolve::{Evidence, Structure};
+use crate::program::ConeProgram;
+use crate::residual::Wanted;
+use crate::solution::Solution;
+use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent};
+use forward::{Item, Shared, Worker};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// The values of one item; what is `None` is that of the program the layer was made for, and nothing that depends on it alone is
+/// done again. Shapes: p: nnz of P's stored triangle, q: n, a: nnz of A, b: m; p and a in the caller's stored order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LayerData<'a> {
+    /// Values of P.
+    pub p: Option<&'a [f64]>,
+    /// q.
+    pub q: Option<&'a [f64]>,
+    /// Values of A.
+    pub a: Option<&'a [f64]>,
+    /// b.
+    pub b: Option<&'a [f64]>,
+}
+
+impl<'a> LayerData<'a> {
+    /// With these values of P.
+    pub fn with_p(self, p: &'a [f64]) -> Self {
+        Self { p: Some(p), ..self }
+    }
+    /// With this q.
+    pub fn with_q(self, q: &'a [f64]) -> Self {
+        Self { q: Some(q), ..self }
+    }
+    /// With these values of A.
+    pub fn with_a(self, a: &'a [f64]) -> Self {
+        Self { a: Some(a), ..self }
+    }
+    /// With this b.
+    pub fn with_b(self, b: &'a [f64]) -> Self {
+        Self { b: Some(b), ..self }
+    }
+}
+
+/// How a layer's forwards found their answers, since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct LayerCounts {
+    /// Forwards.
+    pub forwards: u64,
+    /// Answered from the warm start.
+    pub warm: u64,
+    /// Warm starts that missed the residual test.
+    pub warm_missed: u64,
+    /// Answered by the dense interior-point method.
+    pub dense_qp: u64,
+    /// Answered by Clarabel at the cheap tolerance.
+    pub cheap: u64,
+    /// Answered by a fresh Clarabel at full settings.
+    pub full: u64,
+    /// Not answered: infeasible, unbounded, wrong data, limits.
+    pub failed: u64,
+}
+
+impl LayerCounts {
+    fn add(&mut self, item: &Item) {
+        self.forwards += 1;
+        self.warm_missed += u64::from(item.missed_warm);
+        *match item.path {
+            Some(ForwardPath::Warm) => &mut self.warm,
+            Some(ForwardPath::DenseQp) => &mut self.dense_qp,
+            Some(ForwardPath::Cheap) => &mut self.cheap,
+            Some(ForwardPath::Full) => &mut self.full,
+            None => &mut self.failed,
+        } += 1;
+    }
+}
+
+/// One structure, many data.
+///
+/// ```
+/// use conediff::{Cone, ConeProgram, ConicLayer, LayerData, LayerSettings, SolutionTangent};
+/// // minimize 1/2 x^2 - x subject to x <= b, for many b
+/// let program = ConeProgram::from_csc(
+///     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+///     (&[0, 1], &[0], &[1.0]), vec![0.25],
+///     vec![Cone::Nonnegative(1)],
+/// )?;
+/// let mut layer = ConicLayer::new(&program, LayerSettings::default())?;
+/// for b in [0.25, 0.5, 2.0] {
+///     let x = layer.forward(&LayerData::default().with_b(&[b]))?.x[0];
+///     assert!((x - f64::min(b, 1.0)).abs() < 1e-12);
+///     let mut seed = SolutionTangent::zeros(&program);
+///     seed.x[0] = 1.0;
+///     let gradient = layer.backward(&seed)?;
+///     assert!(gradient.trusted && (gradient.value.b[0] - f64::from(b < 1.0)).abs() < 1e-12);
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ConicLayer {
+    shared: Shared,
+    workers: Vec<Worker>,
+    items: Vec<Item>,
+    counts: LayerCounts,
+    pool: Option<rayon::ThreadPool>,
+}
+
+impl ConicLayer {
+    /// A layer for the program's patterns and cones; its values are those of items that do not give their own.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]; [`Error::Threads`] if the threads cannot be made.
+    pub fn new(program: &ConeProgram, settings: LayerSettings) -> Result<Self> {
+        settings.validate()?;
+        let pool = match settings.threads {
+            1 => None,
+            threads => Some(
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .map_err(|e| Error::Threads {
+                        threads,
+                        message: e.to_string(),
+                    })?,
+            ),
+        };
+        let threads = pool
+            .as_ref()
+            .map_or(1, rayon::ThreadPool::current_num_threads);
+        Ok(Self {
+            shared: Shared {
+                program: program.clone(),
+                structure: Arc::new(Structure::new(program)),
+                engine: OnceLock::new(),
+                settings,
+            },
+            workers: (0..threads).map(|_| Worker::default()).collect(),
+            items: vec![Item::default()],
+            counts: LayerCounts::default(),
+            pool,
+        })
+    }
+
+    /// The program the layer was made for.
+    pub fn program(&self) -> &ConeProgram {
+        &self.shared.program
+    }
+    /// Its settings.
+    pub fn settings(&self) -> &LayerSettings {
+        &self.shared.settings
+    }
+    /// How its forwards found their answers.
+    pub fn counts(&self) -> LayerCounts {
+        self.counts
+    }
+
+    /// Where the next forwards start.
+    pub fn set_warm_start(&mut self, warm_start: WarmStart) {
+        self.shared.settings.warm_start = warm_start;
+    }
+
+    /// Solves for one item's data.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::NonFinite`], [`Error::NotConvex`], [`Error::Bound`] for the data; those of [`crate::solve`] and
+    /// [`Derivative::new`].
+    pub fn forward(&mut self, data: &LayerData<'_>) -> Result<&Solution> {
+        let program = self
+            .shared
+            .program
+            .with_data(data.p, data.q, data.a, data.b);
+        self.forward_item(program)
+    }
+
+    /// Solves a program with the layer's patterns and cones.
+    ///
+    /// # Errors
+    /// [`Error::PatternMismatch`] for another structure; those of [`ConicLayer::forward`].
+    pub fn forward_program(&mut self, program: &ConeProgram) -> Result<&Solution> {
+        let program = self.same_structure(program);
+        self.forward_item(program)
+    }
+
+    fn same_structure(&self, program: &ConeProgram) -> Result<ConeProgram> {
+        if self.shared.program.has_structure_of(program) {
+            Ok(program.clone())
+        } else {
+            Err(Error::PatternMismatch {
+                what: "the program",
+            })
+        }
+    }
+
+    fn forward_item(&mut self, program: Result<ConeProgram>) -> Result<&Solution> {
+        let item = &mut self.items[0];
+        let done = match program {
+            Ok(program) => item.forward(&self.shared, &mut self.workers[0], &program),
+            Err(error) => {
+                *item = Item::default();
+                Err(error)
+            }
+        };
+        self.counts.add(item);
+        done?;
+        Ok(self.derivative()?.solution())
+    }
+
+    /// The derivative at the last forward's solution, with its warnings, kinks and Jacobian.
+    ///
+    /// # Errors
+    /// [`Error::NoForward`] before the first forward, and after one that failed.
+    pub fn derivative(&self) -> Result<&Derivative> {
+        self.item_derivative(0)
+    }
+
+    /// The derivative at one item of the last batch.
+    ///
+    /// # Errors
+    /// [`Error::NoForward`] for an item that was not solved.
+    pub fn item_derivative(&self, item: usize) -> Result<&Derivative> {
+        let found = self.items.get(item).and_then(|i| i.derivative.as_ref());
+        found.ok_or(Error::NoForward { item })
+    }
+
+    /// How the last forward of an item found its answer, `None` if it found none.
+    pub fn path(&self, item: usize) -> Option<ForwardPath> {
+        self.items.get(item)?.path
+    }
+
+    /// Bytes one item holds: factorization, program values, solution and memory for its derivatives.
+    pub fn item_bytes(&self, item: usize) -> usize {
+        let of = |i: &Item| {
+            let work = i.work.as_ref().map_or(0, |w| w.bytes());
+            i.derivative.as_ref().map_or(0, Derivative::bytes) + work
+        };
+        self.items.get(item).map_or(0, of)
+    }
+
+    /// Gradient of <cotangent, (x, z, s)> in the data at the last forward's solution.
+    ///
+    /// # Errors
+    /// [`Error::NoForward`]; those of [`Derivative::vjp`].
+    pub fn backward(&mut self, cotangent: &SolutionCotangent) -> Result<Checked<DataCotangent>> {
+        self.items[0].backward(0, cotangent)
+    }
+
+    /// [`ConicLayer::backward`] into the caller's memory, only the parts wanted. Nothing is allocated once `out` has its lengths.
+    /// Whether it is trusted: [`Derivative::is_trusted`] of [`ConicLayer::derivative`].
+    ///
+    /// # Errors
+    /// Those of [`ConicLayer::backward`].
+    pub fn backward_into(
+        &mut self,
+        cotangent: &SolutionCotangent,
+        wanted: Wanted,
+        out: &mut DataCotangent,
+    ) -> Result<Evidence> {
+        let (derivative, work) = self.items[0].ready(0)?;
+        derivative.vjp_into(cotangent, wanted, out, work)
+    }
+
+    /// Directional derivative of the last forward's solution along a data tangent.
+    ///
+    /// # Errors
+    /// [`Error::NoForward`]; those of [`Derivative::jvp`].
+    pub fn jvp(&mut self, tangent: &DataTangent) -> Result<Checked<SolutionTangent>> {
+        self.items[0].jvp(0, tangent)
+    }
+
+    /// [`ConicLayer::jvp`] into the caller's memory, without allocation once `out` has its lengths.
+    ///
+    /// # Errors
+    /// Those of [`ConicLayer::jvp`].
+    pub fn jvp_into(
+        &mut self,
+        tangent: &DataTangent,
+        out: &mut SolutionTangent,
+    ) -> Result<Evidence> {
+        let (derivative, work) = self.items[0].ready(0)?;
+        derivative.jvp_into(tangent, out, work)
+    }
+
+    /// Solves for a batch of data, in order; an item that fails leaves the others alone.
+    pub fn forward_batch(&mut self, data: &[LayerData<'_>]) -> Vec<Result<Solution>> {
+        let programs = |d: &LayerData<'_>| self.shared.program.with_data(d.p, d.q, d.a, d.b);
+        let programs: Vec<Result<ConeProgram>> = data.iter().map(programs).collect();
+        self.forward_all(programs)
+    }
+
+    /// [`ConicLayer::forward_batch`] for programs with the layer's patterns and cones.
+    pub fn forward_programs(&mut self, programs: &[ConeProgram]) -> Vec<Result<Solution>> {
+        let programs = programs.iter().map(|p| self.same_structure(p)).collect();
+        self.forward_all(programs)
+    }
+
+    fn forward_all(&mut self, programs: Vec<Result<ConeProgram>>) -> Vec<Result<Solution>> {
+        let count = programs.len();
+        self.items.resize_with(count.max(1), Item::default);
+        let forward = |worker: &mut Worker, item: &mut Item, program: Result<ConeProgram>| {
+            let done = program.and_then(|program| item.forward(&self.shared, worker, &program));
+            match (done, &item.derivative) {
+                (Ok(()), Some(derivative)) => Ok(derivative.solution().clone()),
+                (Err(error), _) => {
+                    *item = Item::default();
+                    Err(error)
+                }
+                (Ok(()), None) => Err(Error::NoForward { item: 0 }),
+            }
+        };
+        let mut jobs = self.items.iter_mut().zip(programs);
+        let mut results: Vec<Option<Result<Solution>>> = (0..count).map(|_| None).collect();
+        // The first item settles what is timed once, before the others run side by side.
+        let mut slots = results.iter_mut();
+        if self.shared.engine.get().is_none()
+            && let (Some((item, program)), Some(slot)) = (jobs.next(), slots.next())
+        {
+            *slot = Some(forward(&mut self.workers[0], item, program));
+        }
+        let jobs = Mutex::new(jobs.zip(slots));
+        share(
+            self.pool.as_ref(),
+            &mut self.workers,
+            &jobs,
+            |worker, ((item, program), slot)| {
+                *slot = Some(forward(worker, item, program));
+            },
+        );
+        for item in self.items.iter().take(count) {
+            self.counts.add(item);
+        }
+        results.into_iter().flatten().collect()
+    }
+
+    /// Gradients for the items of the last batch, one cotangent each.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] if there are not as many cotangents as items; each item has its own errors inside.
+    pub fn backward_batch(
+        &mut self,
+        cotangents: &[SolutionCotangent],
+    ) -> Result<Vec<Result<Checked<DataCotangent>>>> {
+        self.each("cotangents", cotangents, Item::backward)
+    }
+
+    /// Directional derivatives of the items of the last batch, one tangent each.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] if there are not as many tangents as items; each item has its own errors inside.
+    pub fn jvp_batch(
+        &mut self,
+        tangents: &[DataTangent],
+    ) -> Result<Vec<Result<Checked<SolutionTangent>>>> {
+        self.each("tangents", tangents, Item::jvp)
+    }
+
+    fn each<T: Sync, R: Send>(
+        &mut self,
+        what: &'static str,
+        inputs: &[T],
+        act: impl Fn(&mut Item, usize, &T) -> Result<R> + Sync,
+    ) -> Result<Vec<Result<R>>> {
+        crate::program::check_length(what, self.items.len(), inputs.len())?;
+        let mut results: Vec<Option<Result<R>>> = inputs.iter().map(|_| None).collect();
+        let jobs = self
+            .items
+            .iter_mut()
+            .enumerate()
+            .zip(inputs)
+            .zip(&mut results);
+        let jobs = Mutex::new(jobs);
+        share(
+            self.pool.as_ref(),
+            &mut self.workers,
+            &jobs,
+            |_, (((k, item), input), slot)| {
+                *slot = Some(act(item, k, input));
+            },
+        );
+        Ok(results.into_iter().flatten().collect())
+    }
+}
+
+/// Hands out the jobs one by one to the workers, each on its thread.
+fn share<J: Send>(
+    pool: Option<&rayon::ThreadPool>,
+    workers: &mut [Worker],
+    jobs: &Mutex<impl Iterator<Item = J> + Send>,
+    act: impl Fn(&mut Worker, J) + Sync,
+) {
+    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let run = |worker: &mut Worker| {
+        while let Some(job) = next() {
+            act(worker, job);
+        }
+    };
+    match pool {
+        None => workers.iter_mut().take(1).for_each(run),
+        Some(pool) => pool.scope(|scope| {
+            for worker in workers {
+                scope.spawn(|_| run(worker));
+            }
+        }),
+    }
+}
+
+impl Item {
+    fn ready(
+        &mut self,
+        item: usize,
+    ) -> Result<(&Derivative, &mut crate::derivative::DerivativeWorkspace)> {
+        match (&self.derivative, &mut self.work) {
+            (Some(derivative), Some(work)) => Ok((derivative, work)),
+            _ => Err(Error::NoForward { item }),
+        }
+    }
+
+    fn backward(
+        &mut self,
+        item: usize,
+        cotangent: &SolutionCotangent,
+    ) -> Result<Checked<DataCotangent>> {
+        let (derivative, work) = self.ready(item)?;
+        let mut value = DataTangent::default();
+        let evidence = derivative.vjp_into(cotangent, Wanted::default(), &mut value, work)?;
+        Ok(derivative.checked(value, evidence))
+    }
+
+    fn jvp(&mut self, item: usize, tangent: &DataTangent) -> Result<Checked<SolutionTangent>> {
+        let (derivative, work) = self.ready(item)?;
+        let mut value = SolutionTangent::default();
+        let evidence = derivative.jvp_into(tangent, &mut value, work)?;
+        Ok(derivative.checked(value, evidence))
+    }
+}
