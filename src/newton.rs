@@ -27,12 +27,15 @@ const GOOD_STEP: f64 = 1e-8;
 /// A Newton step whose relative residual is above this is not taken: the system was singular.
 const USABLE_STEP: f64 = 1e-3;
 
-/// Regularizations of a Newton step's factorization, in turn.
+/// Regularizations of a Newton step's factorization, after the structure's own.
 const REGULARIZATIONS: [f64; 2] = [1e-6, 1e-9];
+
+/// A step on curved blocks is solved to this times the residual it starts from: what the step leaves is quadratic in that.
+const FORCING: f64 = 1e-2;
 
 /// Relative changes of a curved block's v up to which a factorization made before serves a Newton step, and a derivative.
 const NEAR_FOR_STEP: f64 = 1e-3;
-const NEAR_FOR_DERIVATIVE: f64 = 1e-6;
+const NEAR_FOR_DERIVATIVE: f64 = 1e-4;
 
 /// A point with F and J there.
 #[derive(Debug, Clone)]
@@ -156,20 +159,34 @@ impl Newton {
         let rhs: Vec<f64> = point.residual.iter().map(|r| -r).collect();
         let jacobian = &point.jacobian;
         let mut step = vec![0.0; rhs.len()];
+        let is_polyhedral = |b: &Block| {
+            matches!(
+                b,
+                Block::Identity(_) | Block::Vanishing(_) | Block::Orthant(_)
+            )
+        };
+        let target = if jacobian.projection().blocks().iter().all(is_polyhedral) {
+            0.0
+        } else {
+            FORCING * point.relative
+        };
+        let good = target.max(GOOD_STEP);
         let is_near = |p: &Prepared| is_near(p.base(), jacobian, self.near);
         if self.prepared.as_ref().is_some_and(is_near)
-            && self.solve(jacobian, &rhs, &mut step)? <= GOOD_STEP
+            && self.solve(target, jacobian, &rhs, &mut step)? <= good
         {
             return Some(step);
         }
         let mut best: Option<(f64, Vec<f64>)> = None;
-        for regularization in REGULARIZATIONS {
+        let own = self.structure.regularization();
+        let others = REGULARIZATIONS.into_iter().filter(|r| *r != own);
+        for regularization in std::iter::once(own).chain(others) {
             if self.factor(jacobian, regularization).is_err() {
                 self.prepared = None;
                 continue;
             }
-            let missed = self.solve(jacobian, &rhs, &mut step)?;
-            if missed <= GOOD_STEP {
+            let missed = self.solve(target, jacobian, &rhs, &mut step)?;
+            if missed <= good {
                 return Some(step);
             }
             if missed <= USABLE_STEP && best.as_ref().is_none_or(|b| missed < b.0) {
@@ -189,12 +206,18 @@ impl Newton {
     }
 
     /// Solves with the factorization at hand; the relative residual, `None` if there is no solving at all.
-    fn solve(&mut self, jacobian: &ResidualJacobian, rhs: &[f64], out: &mut [f64]) -> Option<f64> {
+    fn solve(
+        &mut self,
+        target: f64,
+        jacobian: &ResidualJacobian,
+        rhs: &[f64],
+        out: &mut [f64],
+    ) -> Option<f64> {
         let prepared = self.prepared.as_ref()?;
         let work = self
             .work
             .get_or_insert_with(|| prepared.workspace(jacobian));
-        let evidence = prepared.solve(jacobian, rhs, out, work).ok()?;
+        let evidence = prepared.solve_to(target, jacobian, rhs, out, work).ok()?;
         Some(evidence.residual)
     }
 
@@ -219,7 +242,9 @@ impl Newton {
         let jacobian = &point.jacobian;
         let is_near = |p: &Prepared| is_near(p.base(), jacobian, NEAR_FOR_DERIVATIVE);
         if !self.prepared.as_ref().is_some_and(is_near)
-            && self.factor(jacobian, REGULARIZATIONS[0]).is_err()
+            && self
+                .factor(jacobian, self.structure.regularization())
+                .is_err()
         {
             self.prepared = None;
         }

@@ -3,6 +3,7 @@
 use crate::cone::{self, Cone};
 use crate::error::{Error, Result};
 use crate::pattern::{SparseMatrix, check_finite};
+use faer::linalg::cholesky::llt;
 use faer::sparse::linalg::cholesky::{CholeskySymbolicParams, SymmetricOrdering};
 use faer::sparse::{SparseColMatRef, SymbolicSparseColMatRef};
 use std::sync::Arc;
@@ -12,6 +13,9 @@ pub const NO_BOUND: f64 = 1e20;
 
 /// How negative an eigenvalue of P, scaled to unit diagonal, may be and still count as rounding.
 const CONVEXITY_SLACK: f64 = 1e-10;
+
+/// Up to this order a P with few zeros is checked as a dense matrix.
+const DENSE_CHECK: usize = 4096;
 
 /// Compressed columns as plain slices: column pointers, row indices, values.
 pub type Csc<'a> = (&'a [usize], &'a [usize], &'a [f64]);
@@ -439,6 +443,9 @@ fn check_convex(p: &SparseMatrix) -> Result<()> {
     let breakdown = Error::Factorization {
         method: "Cholesky of P",
     };
+    if n <= DENSE_CHECK && 4 * data.len() > n * n {
+        return check_convex_dense(n, &indptr, &indices, &data, &diagonal);
+    }
     let matrix = SparseColMatRef::new(
         SymbolicSparseColMatRef::new_checked(n, n, &indptr, None, &indices),
         data.as_slice(),
@@ -465,7 +472,7 @@ fn check_convex(p: &SparseMatrix) -> Result<()> {
     );
     match outcome {
         Ok(_) => Ok(()),
-        Err(faer::linalg::cholesky::llt::factor::LltError::NonPositivePivot { index }) => {
+        Err(llt::factor::LltError::NonPositivePivot { index }) => {
             let index = match symbolic.perm() {
                 Some(perm) => perm.arrays().0.get(index).copied().unwrap_or(index),
                 None => index,
@@ -476,6 +483,40 @@ fn check_convex(p: &SparseMatrix) -> Result<()> {
                 reason: "Cholesky factorization meets a negative pivot",
             })
         }
+    }
+}
+
+/// The same for a P with few zeros, on a dense matrix.
+fn check_convex_dense(
+    n: usize,
+    indptr: &[usize],
+    indices: &[usize],
+    data: &[f64],
+    diagonal: &[f64],
+) -> Result<()> {
+    let mut lower = vec![0.0; n * n];
+    for j in 0..n {
+        for k in indptr[j]..indptr[j + 1] {
+            lower[indices[k] * n + j] = data[k];
+        }
+    }
+    let needed =
+        llt::factor::cholesky_in_place_scratch::<f64>(n, faer::Par::Seq, Default::default());
+    let mut memory = faer::dyn_stack::MemBuffer::new(needed);
+    let outcome = llt::factor::cholesky_in_place(
+        faer::MatMut::from_column_major_slice_mut(&mut lower, n, n),
+        Default::default(),
+        faer::Par::Seq,
+        faer::dyn_stack::MemStack::new(&mut memory),
+        Default::default(),
+    );
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(llt::factor::LltError::NonPositivePivot { index }) => Err(Error::NotConvex {
+            index,
+            value: diagonal.get(index).copied().unwrap_or(0.0),
+            reason: "Cholesky factorization meets a negative pivot",
+        }),
     }
 }
 

@@ -419,7 +419,7 @@ impl Ldl {
     }
 
     /// Condition number of S K S by inverse iteration; infinity if the regularized factor cannot resolve the smallest singular value,
-    /// that is, if refinement does not contract. About six solves.
+    /// that is, if refinement does not contract. About four solves.
     pub(super) fn condition(&self, memory: &mut SolveMemory) -> f64 {
         let len = self.reduced.len();
         if len == 0 {
@@ -427,7 +427,7 @@ impl Ldl {
         }
         let mut y = super::probe_vector(len);
         let mut inverse = 0.0_f64;
-        for pass in 0..4 {
+        for pass in 0..3 {
             let size = y.iter().map(|x| x * x).sum::<f64>().sqrt();
             for x in &mut y {
                 *x /= size;

@@ -173,13 +173,34 @@ impl Prepared {
         Ok(())
     }
 
-    /// Times the back ends of LDL' on the matrix at hand and keeps the fastest for the structure.
+    /// Measures on the matrix at hand, once for a structure: the fastest back end of LDL', and the regularization that needs the fewest
+    /// refinement steps.
     pub(crate) fn calibrate(&mut self) -> Result<()> {
-        if let (Factors::Ldl(f), LinearBackend::Auto) = (&mut self.factors, self.settings.backend) {
+        let Factors::Ldl(f) = &mut self.factors else {
+            return Ok(());
+        };
+        if self.settings.backend == LinearBackend::Auto {
             f.calibrate()?;
             f.prepare(&self.base, REGULARIZATIONS[0], LinearBackend::Auto)?;
         }
-        Ok(())
+        let base = self.base.clone();
+        let rhs = probe_vector(base.dim());
+        let mut out = vec![0.0; rhs.len()];
+        let mut best = (usize::MAX, REGULARIZATIONS[0]);
+        for regularization in REGULARIZATIONS {
+            let Factors::Ldl(f) = &mut self.factors else {
+                break;
+            };
+            if f.factor(regularization).is_err() {
+                continue;
+            }
+            let evidence = self.solve(&base, &rhs, &mut out, &mut self.workspace(&base))?;
+            if evidence.residual <= self.settings.tolerance && evidence.refinement_steps < best.0 {
+                best = (evidence.refinement_steps, regularization);
+            }
+        }
+        self.structure.set_regularization(best.1);
+        self.refactor(&base, best.1)
     }
 
     /// What a Newton step's factorization lacks for a derivative: the condition estimate, and another method where LDL' is not enough.
@@ -311,7 +332,19 @@ impl Prepared {
         out: &mut [f64],
         work: &mut Workspace,
     ) -> Result<Evidence> {
-        self.refined(jacobian, rhs, out, false, work)
+        self.refined(jacobian, rhs, out, false, ROUNDING, work)
+    }
+
+    /// out = J^-1 rhs to a relative residual of `target`, if that is more than rounding.
+    pub(crate) fn solve_to(
+        &self,
+        target: f64,
+        jacobian: &ResidualJacobian,
+        rhs: &[f64],
+        out: &mut [f64],
+        work: &mut Workspace,
+    ) -> Result<Evidence> {
+        self.refined(jacobian, rhs, out, false, target.max(ROUNDING), work)
     }
 
     /// One application of the factor, without refinement: J^-1 rhs to a few digits, for estimates.
@@ -333,7 +366,7 @@ impl Prepared {
         out: &mut [f64],
         work: &mut Workspace,
     ) -> Result<Evidence> {
-        self.refined(jacobian, rhs, out, true, work)
+        self.refined(jacobian, rhs, out, true, ROUNDING, work)
     }
 
     fn refined(
@@ -342,6 +375,7 @@ impl Prepared {
         rhs: &[f64],
         out: &mut [f64],
         transpose: bool,
+        target: f64,
         work: &mut Workspace,
     ) -> Result<Evidence> {
         let dim = jacobian.dim();
@@ -438,7 +472,7 @@ impl Prepared {
                 break;
             }
             let stuck = residual > hopeless * previous && !falling;
-            if residual <= ROUNDING || stuck || singular {
+            if residual <= target || stuck || singular {
                 evidence.stop = StopReason::Stagnated;
                 break;
             }

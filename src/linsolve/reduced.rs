@@ -16,6 +16,7 @@
 //! matrices, 2001, Algorithm 1.
 
 use super::structure::{Form, NONE, Slots, Structure, Variable};
+use crate::pattern::{contiguous, gather, gather_absolute, scatter, scatter_absolute};
 use crate::projection::{Block, Psd};
 use crate::residual::ResidualJacobian;
 use crate::tangent::norm_max;
@@ -256,12 +257,10 @@ impl Reduced {
         for pass in 0..=EQUILIBRATION_PASSES {
             largest.fill(0.0);
             for j in 0..len {
-                let range = indptr[j]..indptr[j + 1];
-                let mut own = 0.0_f64;
-                for (&i, &v) in indices[range.clone()].iter().zip(&self.sizes[range]) {
-                    own = own.max(v);
-                    largest[i] = largest[i].max(v);
-                }
+                // The diagonal, the last entry, stands apart: the others of a dense column are contiguous.
+                let (above, diagonal) = (indptr[j]..indptr[j + 1] - 1, indptr[j + 1] - 1);
+                let (rows, sizes) = (&indices[above.clone()], &self.sizes[above]);
+                let own = largest_of(rows, sizes, largest).max(self.sizes[diagonal]);
                 largest[j] = largest[j].max(own);
             }
             let is_equal = |&x: &f64| x == 0.0 || (x <= EQUILIBRATED && x * EQUILIBRATED >= 1.0);
@@ -273,17 +272,19 @@ impl Reduced {
             }
             for j in 0..len {
                 let range = indptr[j]..indptr[j + 1];
-                for (&i, size) in indices[range.clone()].iter().zip(&mut self.sizes[range]) {
-                    *size *= step[i] * step[j];
-                }
+                scale_column(
+                    &indices[range.clone()],
+                    &mut self.sizes[range],
+                    step,
+                    step[j],
+                );
                 self.scale[j] *= step[j];
             }
         }
         for j in 0..len {
             let range = indptr[j]..indptr[j + 1];
-            for (&i, v) in indices[range.clone()].iter().zip(&mut self.values[range]) {
-                *v *= self.scale[i] * self.scale[j];
-            }
+            let (rows, own) = (&indices[range.clone()], self.scale[j]);
+            scale_column(rows, &mut self.values[range], &self.scale, own);
         }
     }
 
@@ -292,31 +293,23 @@ impl Reduced {
         let (indptr, indices) = (&self.structure.indptr, &self.structure.indices);
         out.fill(0.0);
         for j in 0..self.len() {
-            let mut sum = 0.0;
-            let range = indptr[j]..indptr[j + 1];
-            for (&i, &v) in indices[range.clone()].iter().zip(&self.values[range]) {
-                sum += v * y[i];
-                if i != j {
-                    out[i] += v * y[j];
-                }
-            }
-            out[j] += sum;
+            let (above, diagonal) = (indptr[j]..indptr[j + 1] - 1, indptr[j + 1] - 1);
+            let (rows, values) = (&indices[above.clone()], &self.values[above]);
+            out[j] += gather(rows, values, y) + self.values[diagonal] * y[j];
+            scatter(rows, values, y[j], out);
         }
     }
 
     /// The largest row sum of |S K S|.
     pub(super) fn norm(&self) -> f64 {
         let (indptr, indices) = (&self.structure.indptr, &self.structure.indices);
+        let ones = vec![1.0; self.len()];
         let mut sums = vec![0.0; self.len()];
         for j in 0..self.len() {
-            let range = indptr[j]..indptr[j + 1];
-            for (&i, v) in indices[range.clone()].iter().zip(&self.values[range]) {
-                let v = v.abs();
-                sums[i] += v;
-                if i != j {
-                    sums[j] += v;
-                }
-            }
+            let (above, diagonal) = (indptr[j]..indptr[j + 1] - 1, indptr[j + 1] - 1);
+            let (rows, values) = (&indices[above.clone()], &self.values[above]);
+            sums[j] += gather_absolute(rows, values, &ones) + self.values[diagonal].abs();
+            scatter_absolute(rows, values, 1.0, &mut sums);
         }
         norm_max(&sums)
     }
@@ -521,6 +514,48 @@ impl Reduced {
             let (to, rest) = rest.split_at_mut(len);
             let mut scale = variable.entries.iter().map(|&k| a[k]);
             act(variable, &mut scale, psd, [from, to], rest);
+        }
+    }
+}
+
+/// Raises the entries of `largest` at the rows to the sizes; the largest size.
+fn largest_of(rows: &[usize], sizes: &[f64], largest: &mut [f64]) -> f64 {
+    let larger = |a: f64, b: f64| if a > b { a } else { b };
+    match contiguous(rows) {
+        Some(range) => {
+            for (l, &v) in largest[range].iter_mut().zip(sizes) {
+                *l = larger(*l, v);
+            }
+            let mut parts = [0.0; 8];
+            let (chunks, rest) = sizes.as_chunks::<8>();
+            for chunk in chunks {
+                for k in 0..8 {
+                    parts[k] = larger(parts[k], chunk[k]);
+                }
+            }
+            parts.iter().chain(rest).fold(0.0, |m, &v| larger(m, v))
+        }
+        None => rows.iter().zip(sizes).fold(0.0, |own, (&i, &v)| {
+            largest[i] = larger(largest[i], v);
+            larger(own, v)
+        }),
+    }
+}
+
+/// Multiplies each entry of a column by its row's scale and by `own`.
+fn scale_column(rows: &[usize], values: &mut [f64], scale: &[f64], own: f64) {
+    let above = values.len() - 1;
+    values[above] *= scale[rows[above]] * own;
+    match contiguous(&rows[..above]) {
+        Some(range) => {
+            for (v, s) in values[..above].iter_mut().zip(&scale[range]) {
+                *v *= s * own;
+            }
+        }
+        None => {
+            for (v, &i) in values[..above].iter_mut().zip(rows) {
+                *v *= scale[i] * own;
+            }
         }
     }
 }

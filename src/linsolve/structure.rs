@@ -49,6 +49,8 @@ pub(crate) struct Structure {
     supernodal: OnceLock<Option<Arc<SymbolicCholesky<usize>>>>,
     /// The back end found fastest, once that was measured.
     pub(super) fastest: OnceLock<super::Backend>,
+    /// The regularization found best, once that was measured.
+    regularization: OnceLock<f64>,
 }
 
 /// One cone's slots.
@@ -206,6 +208,7 @@ impl Structure {
             simplicial: OnceLock::new(),
             supernodal: OnceLock::new(),
             fastest: OnceLock::new(),
+            regularization: OnceLock::new(),
         };
         for j in 0..n {
             for k in p.indptr()[j]..p.indptr()[j + 1] {
@@ -362,9 +365,22 @@ impl Structure {
             && program.cones().len() == self.slots.len()
     }
 
-    /// True once the back ends were timed.
+    /// True once the factorization was measured.
     pub(crate) fn is_calibrated(&self) -> bool {
-        self.fastest.get().is_some()
+        self.regularization.get().is_some()
+    }
+
+    /// The regularization to start with.
+    pub(crate) fn regularization(&self) -> f64 {
+        *self
+            .regularization
+            .get()
+            .unwrap_or(&super::REGULARIZATIONS[0])
+    }
+
+    /// Keeps a measured regularization. Another thread may have measured too: the first verdict stands.
+    pub(super) fn set_regularization(&self, value: f64) {
+        let _ = self.regularization.set(value);
     }
 
     /// Entries of memory that loads and unloads need beside the projection's.
