@@ -170,12 +170,11 @@ impl Derivative {
         Ok(derivative)
     }
 
-    /// x, v and the factorization.
-    pub(crate) fn into_parts(self) -> (Vec<f64>, Vec<f64>, Prepared) {
+    /// x, z and s (as projected) and the factorization.
+    pub(crate) fn into_parts(self) -> (Vec<f64>, Vec<f64>, Vec<f64>, Prepared) {
         let projection = self.jacobian.projection();
-        let v = projection.z().iter().zip(projection.s());
-        let v = v.map(|(z, s)| z - s).collect();
-        (self.solution.x, v, self.prepared)
+        let (z, s) = (projection.z().to_vec(), projection.s().to_vec());
+        (self.solution.x, z, s, self.prepared)
     }
 
     /// The (refined) solution the derivative is taken at.

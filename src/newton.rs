@@ -49,8 +49,14 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    pub(crate) fn new(program: &ConeProgram, x: Vec<f64>, v: Vec<f64>) -> Result<Self> {
-        let projection = Projection::new(program.cones(), &v)?;
+    /// z and s are those of a point nearby, or zero.
+    pub(crate) fn new(
+        program: &ConeProgram,
+        x: Vec<f64>,
+        v: Vec<f64>,
+        (z, s): (Vec<f64>, Vec<f64>),
+    ) -> Result<Self> {
+        let projection = Projection::near(program.cones(), &v, z, s)?;
         let (residual, relative) = residual_and_size(program, &x, projection.z(), projection.s());
         Ok(Self {
             x,
@@ -65,7 +71,10 @@ impl Point {
     pub(crate) fn moved(&self, step: &[f64]) -> Result<Self> {
         let (dx, dv) = step.split_at(self.x.len());
         let add = |a: &[f64], d: &[f64]| a.iter().zip(d).map(|(a, d)| a + d).collect::<Vec<f64>>();
-        Self::new(self.jacobian.program(), add(&self.x, dx), add(&self.v, dv))
+        let projection = self.jacobian.projection();
+        let near = (projection.z().to_vec(), projection.s().to_vec());
+        let (x, v) = (add(&self.x, dx), add(&self.v, dv));
+        Self::new(self.jacobian.program(), x, v, near)
     }
 }
 

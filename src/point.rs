@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::linsolve::{Prepared, Workspace};
 use crate::newton::{Newton, Point};
 use crate::program::ConeProgram;
+use crate::projection::Projection;
 use crate::regularity::point_error;
 use crate::residual::{ResidualJacobian, residual_terms};
 use crate::solution::Solution;
@@ -71,7 +72,10 @@ impl PreparedPoint {
         let add = |a: &[f64], d: &[f64]| a.iter().zip(d).map(|(a, d)| a + d).collect::<Vec<f64>>();
         let x = add(&self.point.x, dx);
         let program = self.point.jacobian.program();
-        let jacobian = ResidualJacobian::new(program, &add(&self.point.v, dv)).ok()?;
+        let here = self.point.jacobian.projection();
+        let (z, s) = (here.z().to_vec(), here.s().to_vec());
+        let there = Projection::near(program.cones(), &add(&self.point.v, dv), z, s).ok()?;
+        let jacobian = ResidualJacobian::from_parts(program.clone(), there);
         Some(Moved { x, jacobian })
     }
 }
@@ -116,7 +120,8 @@ pub(crate) struct Moved {
 
 /// The point of a solution.
 pub(crate) fn point_of(program: &ConeProgram, solution: &Solution) -> Result<Point> {
-    Point::new(program, solution.x.clone(), solution.v(program))
+    let near = (solution.z.clone(), solution.s.clone());
+    Point::new(program, solution.x.clone(), solution.v(program), near)
 }
 
 /// Moves a solution to a point.

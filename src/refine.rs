@@ -11,12 +11,12 @@ use crate::point::{point_of, take_point};
 use crate::program::ConeProgram;
 use crate::settings::Settings;
 use crate::solution::Solution;
-use crate::solve::interior_point;
+use crate::solve::{interior_point, last_iterate};
 use crate::tangent::norm_max;
 use std::sync::Arc;
 
 /// How far refinement may move a point that the solver gave up at, relative to its size.
-const NEAR_START: f64 = 0.1;
+pub(crate) const NEAR_START: f64 = 0.1;
 
 /// Solves with Clarabel and refines.
 ///
@@ -97,7 +97,7 @@ pub(crate) fn refine_at(
 }
 
 /// The largest change of x, z and s relative to 1 + the start's largest entry.
-fn distance(solution: &Solution, start: &Solution) -> f64 {
+pub(crate) fn distance(solution: &Solution, start: &Solution) -> f64 {
     let change = |a: &[f64], b: &[f64]| {
         let d: Vec<f64> = a
             .iter()
@@ -109,25 +109,6 @@ fn distance(solution: &Solution, start: &Solution) -> f64 {
     change(&solution.x, &start.x)
         .max(change(&solution.z, &start.z))
         .max(change(&solution.s, &start.s))
-}
-
-/// The point where the solver met numerical trouble, as an almost solved one; any other failure is given back.
-fn last_iterate(program: &ConeProgram, failure: &Error) -> Result<Solution> {
-    match failure {
-        Error::NotSolved {
-            status: Status::NumericalError | Status::InsufficientProgress,
-            iterations,
-            last,
-            ..
-        } => {
-            let (x, z, s) = (last.x.clone(), last.z.clone(), last.s.clone());
-            let mut solution = Solution::given(program, x, z, s).map_err(|_| failure.clone())?;
-            solution.status = Status::AlmostSolved;
-            solution.iterations = *iterations;
-            Ok(solution)
-        }
-        _ => Err(failure.clone()),
-    }
 }
 
 /// Refines a solution by semismooth Newton steps. The result's `refinement` says what happened; when the residual does not reach

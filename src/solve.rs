@@ -193,8 +193,8 @@ impl ReusedSolver {
         self.solver.is_some()
     }
 
-    /// Solves a program of the structure. Only `Solved` and `AlmostSolved` points are worth anything: what a loose tolerance says of
-    /// infeasibility is for a run at full settings to confirm.
+    /// Solves a program of the structure. A point where Clarabel gave up counts as almost solved, since it is often good enough to
+    /// start Newton from; what a loose tolerance says of infeasibility is for a run at full settings to confirm.
     pub(crate) fn solve(&mut self, program: &ConeProgram, time_limit: f64) -> Option<Solution> {
         if program.n() == 0 || !self.set_up() {
             return None;
@@ -228,7 +228,29 @@ impl ReusedSolver {
         let (solver, found) = outcome.ok()??;
         self.solver = Some(solver);
         self.current = program.clone();
-        interpret(program, found).ok()
+        match interpret(program, found) {
+            Ok(solution) => Some(solution),
+            Err(error) => last_iterate(program, &error).ok(),
+        }
+    }
+}
+
+/// The point where the solver met numerical trouble, as an almost solved one; any other failure is given back.
+pub(crate) fn last_iterate(program: &ConeProgram, failure: &Error) -> Result<Solution> {
+    match failure {
+        Error::NotSolved {
+            status: Status::NumericalError | Status::InsufficientProgress,
+            iterations,
+            last,
+            ..
+        } => {
+            let (x, z, s) = (last.x.clone(), last.z.clone(), last.s.clone());
+            let mut solution = Solution::given(program, x, z, s).map_err(|_| failure.clone())?;
+            solution.status = Status::AlmostSolved;
+            solution.iterations = *iterations;
+            Ok(solution)
+        }
+        _ => Err(failure.clone()),
     }
 }
 

@@ -4,12 +4,12 @@ use super::settings::{ForwardSolver, LayerSettings, WarmStart};
 use crate::cone::Cone;
 use crate::dense_qp::DenseQp;
 use crate::derivative::{Derivative, DerivativeWorkspace};
-use crate::error::Result;
+use crate::error::{Result, Status};
 use crate::linsolve::Structure;
 use crate::newton::{Newton, Point};
 use crate::point::point_of;
 use crate::program::ConeProgram;
-use crate::refine::{refine_at, solve_with};
+use crate::refine::{NEAR_START, distance, refine_at, solve_with};
 use crate::settings::{ClarabelLinearSolver, RefineSettings, Settings};
 use crate::solution::Solution;
 use crate::solve::{ReusedSolver, Setup};
@@ -29,6 +29,13 @@ const DENSE_QP_LIMIT: usize = 600;
 /// Clarabel's entry-by-entry factorization is not timed on PSD cones above this order: one would take seconds.
 const QDLDL_PSD_LIMIT: usize = 50;
 
+/// Trials of each solver, and the seconds from which one will do.
+const TRIALS: usize = 2;
+const LONG: f64 = 0.05;
+
+/// The tolerance that is tried beside the cheap one: curved cones may save more Newton steps than it costs.
+const TIGHT: f64 = 1e-8;
+
 /// How a forward found its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -44,10 +51,10 @@ pub enum ForwardPath {
 }
 
 /// The solver of a structure's cheap forward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Engine {
     DenseQp,
-    Clarabel(ClarabelLinearSolver),
+    Clarabel(Setup),
 }
 
 /// What all items and threads share.
@@ -90,37 +97,30 @@ impl Item {
         let mut newton = Newton::new(&shared.structure, settings.linear);
         let mut start = None;
         if let Some(previous) = self.derivative.take() {
-            let (x, v, prepared) = previous.into_parts();
+            let (x, z, s, prepared) = previous.into_parts();
             let keep = shared.settings.warm_start != WarmStart::Off;
             newton = newton.with_prepared(prepared, keep);
-            start = Some((x, v));
+            start = Some((x, z, s));
         }
         let warm = match &shared.settings.warm_start {
             WarmStart::Off => None,
             WarmStart::Previous => start,
             WarmStart::Given(solution) => {
                 solution.check(program)?;
-                Some((solution.x.clone(), solution.v(program)))
+                let solution = solution.as_ref().clone();
+                Some((solution.x, solution.z, solution.s))
             }
         };
-        if let Some((x, v)) = warm.filter(|_| settings.refine.enabled) {
-            if let Some((solution, point)) = from_start(program, x, v, settings, &mut newton)? {
+        if let Some(start) = warm.filter(|_| settings.refine.enabled) {
+            if let Some((solution, point)) = from_start(program, start, settings, &mut newton)? {
                 return self.finish(point, newton, solution, settings, ForwardPath::Warm);
             }
             self.missed_warm = true;
         }
         if settings.refine.enabled
-            && let Some((solution, path)) = worker.cheap(shared, program)
+            && let Some((solution, point, path)) = worker.cheap(shared, program, &mut newton)
         {
-            let size = norm_max(&solution.x).max(norm_max(&solution.z));
-            let mut solution = solution;
-            let point = point_of(program, &solution)?;
-            let point = refine_at(&mut solution, point, settings, &mut newton)?;
-            let grown = norm_max(&solution.x).max(norm_max(&solution.z));
-            let is_accepted = solution.refinement.is_some_and(|r| r.accepted);
-            if is_accepted && grown <= RUN_AWAY * (1.0 + size) {
-                return self.finish(point, newton, solution, settings, path);
-            }
+            return self.finish(point, newton, solution, settings, path);
         }
         let (solution, point) = solve_with(program, settings, &mut newton)?;
         self.finish(point, newton, solution, settings, ForwardPath::Full)
@@ -149,17 +149,16 @@ impl Item {
 /// Newton from a guess; `None` if it does not get there.
 fn from_start(
     program: &ConeProgram,
-    x: Vec<f64>,
-    v: Vec<f64>,
+    (x, z, s): (Vec<f64>, Vec<f64>, Vec<f64>),
     settings: &Settings,
     newton: &mut Newton,
 ) -> Result<Option<(Solution, Point)>> {
-    let mut v = v;
+    let mut v: Vec<f64> = z.iter().zip(&s).map(|(z, s)| z - s).collect();
     for &i in program.unbounded() {
         v[i] = -1.0;
     }
     let size = norm_max(&x).max(norm_max(&v));
-    let Ok(start) = Point::new(program, x, v) else {
+    let Ok(start) = Point::new(program, x, v, (z, s)) else {
         return Ok(None);
     };
     let refine = RefineSettings {
@@ -178,12 +177,20 @@ fn from_start(
     Ok(Some((solution, point)))
 }
 
+/// A point that met the residual test.
+type Found = (Solution, Point, ForwardPath);
+
 impl Worker {
-    /// The cheap forward's point, `None` if its solver did not end well.
-    fn cheap(&mut self, shared: &Shared, program: &ConeProgram) -> Option<(Solution, ForwardPath)> {
+    /// The cheap forward; `None` if its solver did not end well or the residual test was missed.
+    fn cheap(
+        &mut self,
+        shared: &Shared,
+        program: &ConeProgram,
+        newton: &mut Newton,
+    ) -> Option<Found> {
         match shared.engine.get() {
-            Some(&engine) => self.run(shared, engine, program, f64::INFINITY),
-            None => self.choose(shared, program),
+            Some(&engine) => self.run(shared, engine, program, f64::INFINITY, newton),
+            None => self.choose(shared, program, newton),
         }
     }
 
@@ -193,120 +200,161 @@ impl Worker {
         engine: Engine,
         program: &ConeProgram,
         time_limit: f64,
-    ) -> Option<(Solution, ForwardPath)> {
-        let solve = &shared.settings.settings.solve;
-        let time_limit = time_limit.min(solve.time_limit);
-        match engine {
+        newton: &mut Newton,
+    ) -> Option<Found> {
+        let settings = &shared.settings.settings;
+        let time_limit = time_limit.min(settings.solve.time_limit);
+        self.set_up(shared, engine);
+        let (mut solution, path) = match engine {
             Engine::DenseQp => {
-                if self.dense.is_none() {
-                    self.dense = DenseQp::new(&shared.program);
-                }
                 // Its iterations are cheap and the active set is worth the last few.
-                let tolerance = shared.settings.tolerance.min(solve.tolerance);
-                let solution = self.dense.as_mut()?.solve(
-                    program,
-                    tolerance,
-                    solve.max_iterations,
-                    time_limit,
-                )?;
-                Some((solution, ForwardPath::DenseQp))
+                let tolerance = shared.settings.tolerance.min(settings.solve.tolerance);
+                let limit = settings.solve.max_iterations;
+                let dense = self.dense.as_mut()?;
+                let solution = dense.solve(program, tolerance, limit, time_limit)?;
+                (solution, ForwardPath::DenseQp)
             }
-            Engine::Clarabel(linear) => {
-                let setup = setup(shared, linear);
-                if self.clarabel.as_ref().is_none_or(|c| c.setup() != setup) {
-                    self.clarabel = Some(ReusedSolver::new(&shared.program, setup));
-                }
+            Engine::Clarabel(_) => {
                 let solution = self.clarabel.as_mut()?.solve(program, time_limit)?;
-                Some((solution, ForwardPath::Cheap))
+                (solution, ForwardPath::Cheap)
             }
-        }
+        };
+        let start = solution.clone();
+        let point = point_of(program, &solution).ok()?;
+        let point = refine_at(&mut solution, point, settings, newton).ok()?;
+        // Where no solution exists, points run away and any residual is small beside them.
+        let farthest = match start.status {
+            Status::Solved => RUN_AWAY,
+            _ => NEAR_START,
+        };
+        let is_accepted = solution.refinement.is_some_and(|r| r.accepted)
+            && distance(&solution, &start) <= farthest;
+        is_accepted.then_some((solution, point, path))
     }
 
-    /// Times what the settings leave open, and keeps the fastest for the layer.
+    /// Times what the settings leave open and keeps the fastest for the layer: which solver, then whether Clarabel needs its inner
+    /// refinement where it expands cones, then its tolerance.
     fn choose(
         &mut self,
         shared: &Shared,
         program: &ConeProgram,
-    ) -> Option<(Solution, ForwardPath)> {
-        let candidates = candidates(shared);
-        let mut best: Option<(f64, Engine, (Solution, ForwardPath))> = None;
-        for &engine in &candidates {
-            if candidates.len() > 1 {
-                self.set_up(shared, engine);
-            }
-            let start = Instant::now();
-            let limit = best.as_ref().map_or(f64::INFINITY, |b| b.0);
-            let Some(found) = self.run(shared, engine, program, limit) else {
-                continue;
-            };
-            let time = start.elapsed().as_secs_f64();
-            if best.as_ref().is_none_or(|b| time < b.0) {
-                best = Some((time, engine, found));
-            }
+        newton: &mut Newton,
+    ) -> Option<Found> {
+        let mut best = None;
+        let engines = engines(shared);
+        for &engine in &engines {
+            self.try_out(shared, engine, program, newton, &mut best);
+        }
+        if let Some((_, Engine::Clarabel(setup), _)) = best
+            && setup.inner_refinement
+        {
+            let engine = Engine::Clarabel(Setup {
+                inner_refinement: false,
+                ..setup
+            });
+            self.try_out(shared, engine, program, newton, &mut best);
+        }
+        if let Some((_, Engine::Clarabel(setup), _)) = best {
+            let engine = Engine::Clarabel(Setup {
+                tolerance: setup.tolerance.min(TIGHT),
+                ..setup
+            });
+            self.try_out(shared, engine, program, newton, &mut best);
         }
         // Where none ends well, one will do to try first from now on. Another thread may have measured too: the first verdict stands.
-        let engine = best.as_ref().map_or(candidates.last().copied()?, |b| b.1);
+        let engine = best.as_ref().map_or(engines.last().copied()?, |b| b.1);
         let _ = shared.engine.set(engine);
         best.map(|b| b.2)
     }
 
-    /// What is done once for a structure is not timed.
+    /// Runs an engine to the refined point, and takes it if it is faster than the best.
+    fn try_out(
+        &mut self,
+        shared: &Shared,
+        engine: Engine,
+        program: &ConeProgram,
+        newton: &mut Newton,
+        best: &mut Option<(f64, Engine, Found)>,
+    ) {
+        if best.is_none()
+            && let Some((_, point, _)) = self.run(shared, engine, program, f64::INFINITY, newton)
+        {
+            // The linear step's own choices first: they are part of what is timed.
+            newton.calibrate(&point);
+        }
+        self.set_up(shared, engine);
+        for _ in 0..TRIALS {
+            let limit = best.as_ref().map_or(f64::INFINITY, |b| b.0);
+            let start = Instant::now();
+            let Some(found) = self.run(shared, engine, program, limit, newton) else {
+                return;
+            };
+            let time = start.elapsed().as_secs_f64();
+            if time < limit {
+                *best = Some((time, engine, found));
+            }
+            if time > LONG {
+                return;
+            }
+        }
+    }
+
+    /// What is done once for a structure.
     fn set_up(&mut self, shared: &Shared, engine: Engine) {
         match engine {
-            Engine::DenseQp => self.dense = DenseQp::new(&shared.program),
-            Engine::Clarabel(linear) => {
-                let mut solver = ReusedSolver::new(&shared.program, setup(shared, linear));
+            Engine::DenseQp if self.dense.is_none() => {
+                self.dense = DenseQp::new(&shared.program);
+            }
+            Engine::Clarabel(setup)
+                if self.clarabel.as_ref().is_none_or(|c| c.setup() != setup) =>
+            {
+                let mut solver = ReusedSolver::new(&shared.program, setup);
                 solver.set_up();
                 self.clarabel = Some(solver);
             }
+            _ => {}
         }
     }
 }
 
-/// Clarabel's set-up for the cheap forward. Its inner refinement stays where second-order and generalized power cones are expanded:
-/// without it those families end in numerical trouble.
-fn setup(shared: &Shared, linear: ClarabelLinearSolver) -> Setup {
+/// The solvers the settings and the structure leave open.
+fn engines(shared: &Shared) -> Vec<Engine> {
+    let (program, settings) = (&shared.program, &shared.settings);
+    let cones = program.cones();
+    let is_polyhedral = |c: &Cone| matches!(c, Cone::Zero(_) | Cone::Nonnegative(_));
+    let equalities = cones.iter().filter(|c| matches!(c, Cone::Zero(_)));
+    let equalities: usize = equalities.map(Cone::rows).sum();
+    let can_be_dense = program.n() > 0 && cones.iter().all(is_polyhedral);
+    let is_small = program.n() + equalities <= DENSE_QP_LIMIT;
+    let mut engines = Vec::new();
+    match settings.forward {
+        ForwardSolver::DenseQp if can_be_dense => return vec![Engine::DenseQp],
+        ForwardSolver::Auto if can_be_dense && is_small => engines.push(Engine::DenseQp),
+        _ => {}
+    }
+    // Clarabel expands these cones, and needs its refinement there more often than not.
     let is_expanded = |c: &Cone| match c {
         Cone::SecondOrder(d) => *d > 4,
         Cone::GeneralizedPower(..) => true,
         _ => false,
     };
-    let settings = &shared.settings;
-    Setup {
-        tolerance: settings.tolerance.max(settings.settings.solve.tolerance),
-        max_iterations: settings.settings.solve.max_iterations,
-        linear,
-        inner_refinement: shared.program.cones().iter().any(is_expanded),
-    }
-}
-
-/// The solvers the settings and the structure leave open.
-fn candidates(shared: &Shared) -> Vec<Engine> {
-    let (program, settings) = (&shared.program, &shared.settings);
-    let cones = program.cones();
-    let is_polyhedral = |c: &Cone| matches!(c, Cone::Zero(_) | Cone::Nonnegative(_));
-    let equalities: usize = cones
-        .iter()
-        .filter(|c| matches!(c, Cone::Zero(_)))
-        .map(Cone::rows)
-        .sum();
-    let can_be_dense = program.n() > 0 && cones.iter().all(is_polyhedral);
-    let is_small = program.n() + equalities <= DENSE_QP_LIMIT;
-    let mut candidates = Vec::new();
-    match settings.forward {
-        ForwardSolver::DenseQp if can_be_dense => return vec![Engine::DenseQp],
-        ForwardSolver::Auto if can_be_dense && is_small => candidates.push(Engine::DenseQp),
-        _ => {}
-    }
+    let clarabel = |linear| {
+        Engine::Clarabel(Setup {
+            tolerance: settings.tolerance.max(settings.settings.solve.tolerance),
+            max_iterations: settings.settings.solve.max_iterations,
+            linear,
+            inner_refinement: cones.iter().any(is_expanded),
+        })
+    };
     let is_large = |c: &Cone| matches!(c, Cone::PsdTriangle(k) if *k > QDLDL_PSD_LIMIT);
     match settings.clarabel {
         ClarabelLinearSolver::Auto => {
-            candidates.push(Engine::Clarabel(ClarabelLinearSolver::Faer));
+            engines.push(clarabel(ClarabelLinearSolver::Faer));
             if !cones.iter().any(is_large) {
-                candidates.push(Engine::Clarabel(ClarabelLinearSolver::Qdldl));
+                engines.push(clarabel(ClarabelLinearSolver::Qdldl));
             }
         }
-        chosen => candidates.push(Engine::Clarabel(chosen)),
+        chosen => engines.push(clarabel(chosen)),
     }
-    candidates
+    engines
 }

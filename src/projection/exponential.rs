@@ -17,7 +17,8 @@ use super::spectral::{Piece, Spectral};
 ///
 /// The piece is decided by exact comparisons, without tolerance. With p = -v: `PolarInterior` if p is in K, else
 /// `DualInterior` if v is in K*, else `Face` if p_x <= 0 and p_y <= 0, else `Curved`. A vector with a NaN or an
-/// infinity gives NaN and `Curved`; a v below 1e-290 counts as zero.
+/// infinity gives NaN and `Curved`; a v below 1e-290 counts as zero. What z and s hold on entry, those of a point nearby or
+/// zeros, is where the search for rho starts.
 pub fn project(v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
     let scale = power_of_two_scale(v);
     if !scale.is_finite() {
@@ -41,7 +42,7 @@ pub fn project(v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
         return Piece::Face;
     }
 
-    let rho = tangent_parameter(p);
+    let rho = tangent_parameter(p, start(z, s));
     let (sigma, tau) = multipliers(rho, p);
     // Of the two multipliers of the exponentially large entries, the third equation gives the accurate one.
     let (s_length, z_length) = if rho > 0.0 {
@@ -86,12 +87,7 @@ pub fn element(piece: Piece, v: &[f64], z: &[f64], s: &[f64], out: &mut Spectral
             }
         }
         Piece::Curved => {
-            // Each formula for rho is the one whose denominator cannot underflow.
-            let rho = if s[0] < 0.0 || (s[0] == 0.0 && s[1] > 0.0) {
-                s[0] / s[1]
-            } else {
-                1.0 - z[1] / z[0]
-            };
+            let rho = parameter(z, s);
             let (s_ray, z_ray) = rays(rho);
             let (s_norm, z_norm) = (norm(&s_ray), norm(&z_ray));
             let s_hat = s_ray.map(|x| x / s_norm);
@@ -127,6 +123,20 @@ pub fn margin(piece: Piece, v: &[f64], z: &[f64], s: &[f64]) -> f64 {
             norm(s).min(norm(z)).min(to_face)
         }
     }
+}
+
+/// rho on the curved piece, by the formula whose denominator cannot underflow.
+fn parameter(z: &[f64], s: &[f64]) -> f64 {
+    if s[0] < 0.0 || (s[0] == 0.0 && s[1] > 0.0) {
+        s[0] / s[1]
+    } else {
+        1.0 - z[1] / z[0]
+    }
+}
+
+/// rho of a point nearby, if there is one on the curved piece.
+fn start(z: &[f64], s: &[f64]) -> Option<f64> {
+    (s[1] > 0.0 && z[0] < 0.0).then(|| parameter(z, s))
 }
 
 fn in_primal([x, y, z]: [f64; 3]) -> bool {
@@ -169,7 +179,7 @@ fn multipliers(rho: f64, p: [f64; 3]) -> (f64, f64) {
 }
 
 /// The root of `h(rho) = sigma e^rho - tau e^-rho - p_z`, increasing where sigma and tau are positive.
-fn tangent_parameter(p: [f64; 3]) -> f64 {
+fn tangent_parameter(p: [f64; 3], start: Option<f64>) -> f64 {
     let [x, y, z] = p;
     // sigma > 0 and tau > 0 bound rho; beyond 800 the exponentials decide, except next to a bound.
     let bound = |b: f64| b.clamp(-1e300, 1e300);
@@ -177,9 +187,10 @@ fn tangent_parameter(p: [f64; 3]) -> f64 {
     let upper = if y > 0.0 { bound(x / y) } else { 1e300 };
     let lo = lower.max(upper.min(0.0) - 1600.0);
     let hi = upper.min(lower.max(0.0) + 1600.0);
-    let start = 0.0_f64
+    let middle = 0.0_f64
         .max(lo + 1.0_f64.min(0.5 * (hi - lo)))
         .min(hi - 1.0_f64.min(0.5 * (hi - lo)));
+    let start = start.filter(|rho| *rho > lo && *rho < hi).unwrap_or(middle);
     increasing_root(lo, hi, start, |rho| {
         let (sigma, tau) = multipliers(rho, p);
         let (d, dx, dy, c) = if rho.abs() > 1.0 {

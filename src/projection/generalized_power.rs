@@ -26,7 +26,8 @@ const NEGLIGIBLE: f64 = 1e-100;
 /// sum_i alpha_i log(u_i / r) = 0,    u_i = (p_i + sqrt(p_i^2 + 4 alpha_i r m)) / 2
 /// ```
 /// If r or m is below 1e-100 |w| there, the result is its limit, a `Face`. A NaN or an infinity in v gives NaN and
-/// `Curved`; a v below 1e-290 counts as zero.
+/// `Curved`; a v below 1e-290 counts as zero. What z and s hold on entry, those of a point nearby or zeros, is where the search
+/// for theta starts.
 pub fn project(alphas: &[f64], v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece {
     let n = alphas.len();
     let scale = power_of_two_scale(v);
@@ -51,7 +52,9 @@ pub fn project(alphas: &[f64], v: &[f64], z: &mut [f64], s: &mut [f64]) -> Piece
         return edge(n, share, v, z, s);
     }
 
-    let (r, m) = split_length(alphas, &p, length);
+    let (r, m) = (norm(&s[n..]), norm(&z[n..]));
+    let start = Some((r / m).ln()).filter(|theta| theta.is_finite());
+    let (r, m) = split_length(alphas, &p, length, start);
     if m <= NEGLIGIBLE * length {
         let inside = p.iter().all(|&x| x >= 0.0);
         return if inside {

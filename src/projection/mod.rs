@@ -82,8 +82,17 @@ impl Projection {
     /// [`Error::Cone`], [`Error::ConeRows`], [`Error::NonFinite`]; [`Error::Factorization`] if an eigenvalue iteration fails.
     pub fn new(cones: &[Cone], v: &[f64]) -> Result<Self> {
         crate::cone::validate(cones, v.len())?;
+        Self::near(cones, v, vec![0.0; v.len()], vec![0.0; v.len()])
+    }
+
+    /// Like [`Projection::new`] for valid cones, given z and s of a point nearby: the curved cones' searches start there.
+    pub(crate) fn near(
+        cones: &[Cone],
+        v: &[f64],
+        mut z: Vec<f64>,
+        mut s: Vec<f64>,
+    ) -> Result<Self> {
         check_finite("v", v)?;
-        let (mut z, mut s) = (vec![0.0; v.len()], vec![0.0; v.len()]);
         let mut blocks = Vec::with_capacity(cones.len());
         let mut margins = Vec::with_capacity(cones.len());
         for (index, (cone, rows)) in cones.iter().zip(row_ranges(cones)).enumerate() {
@@ -199,6 +208,7 @@ fn project_block(cone: &Cone, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Option
     match cone {
         Cone::Zero(d) => {
             z.copy_from_slice(v);
+            s.fill(0.0);
             Some((Block::Identity(*d), f64::INFINITY))
         }
         Cone::Nonnegative(_) => {

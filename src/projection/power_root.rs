@@ -14,8 +14,13 @@ pub(super) fn split(p: f64, alpha: f64, r: f64, m: f64) -> (f64, f64) {
     if p >= 0.0 { (big, small) } else { (small, big) }
 }
 
-/// The (r, m) with `r + m = length` and `prod (u_i / r)^alpha_i = 1`.
-pub(super) fn split_length(alphas: &[f64], p: &[f64], length: f64) -> (f64, f64) {
+/// The (r, m) with `r + m = length` and `prod (u_i / r)^alpha_i = 1`; `start` is a theta nearby.
+pub(super) fn split_length(
+    alphas: &[f64],
+    p: &[f64],
+    length: f64,
+    start: Option<f64>,
+) -> (f64, f64) {
     // As a function of theta, increasing, with slope in (0, 1).
     let balance = |r: f64, m: f64| {
         let (mut product, mut z_part, mut u_part) = (1.0, 0.0, 0.0);
@@ -42,7 +47,7 @@ pub(super) fn split_length(alphas: &[f64], p: &[f64], length: f64) -> (f64, f64)
             (length * small, length * big)
         }
     };
-    let start = first_guess(alphas, p, length);
+    let start = start.unwrap_or_else(|| first_guess(alphas, p, length));
     let theta = increasing_root(-THETA_LIMIT, THETA_LIMIT, start, |theta| {
         let (r, m) = parts(theta);
         balance(r, m)
