@@ -35,7 +35,7 @@ const FORCING: f64 = 1e-2;
 
 /// Relative changes of a curved block's v up to which a factorization made before serves a Newton step, and a derivative.
 const NEAR_FOR_STEP: f64 = 1e-3;
-const NEAR_FOR_DERIVATIVE: f64 = 1e-4;
+const NEAR_FOR_DERIVATIVE: f64 = 1e-6;
 
 /// A point with F and J there.
 #[derive(Debug, Clone)]
@@ -125,13 +125,31 @@ impl Newton {
     /// Steps from a point until the residual is rounding or no longer falls: the best point, and what happened. `accepted` is left to
     /// the caller's tolerance.
     pub(crate) fn run(&mut self, start: Point, settings: &RefineSettings) -> (Point, Refinement) {
+        self.run_with(start, settings, true)
+    }
+
+    /// Like `run`, but gives up at the first system that is close to singular: from a guess that costs more than starting afresh.
+    pub(crate) fn run_from_guess(
+        &mut self,
+        start: Point,
+        settings: &RefineSettings,
+    ) -> (Point, Refinement) {
+        self.run_with(start, settings, false)
+    }
+
+    fn run_with(
+        &mut self,
+        start: Point,
+        settings: &RefineSettings,
+        is_patient: bool,
+    ) -> (Point, Refinement) {
         let before = start.relative;
         let mut best = None;
         let mut best_relative = before;
         let (mut steps, mut last_step, mut best_step) = (0, 0.0, 0.0);
         let mut point = start.clone();
         while steps < settings.max_steps && (best_relative.is_nan() || best_relative > ROUNDING) {
-            let Some(step) = self.step(&point) else {
+            let Some(step) = self.step(&point, is_patient) else {
                 break;
             };
             let size = 1.0 + norm_max(&point.x).max(norm_max(&point.v));
@@ -164,7 +182,7 @@ impl Newton {
     }
 
     /// -J^-1 F, or the least-squares step where J is singular; `None` if there is no usable one.
-    fn step(&mut self, point: &Point) -> Option<Vec<f64>> {
+    fn step(&mut self, point: &Point, is_patient: bool) -> Option<Vec<f64>> {
         let rhs: Vec<f64> = point.residual.iter().map(|r| -r).collect();
         let jacobian = &point.jacobian;
         let mut step = vec![0.0; rhs.len()];
@@ -180,7 +198,7 @@ impl Newton {
             FORCING * point.relative
         };
         let good = target.max(GOOD_STEP);
-        let is_near = |p: &Prepared| is_near(p.base(), jacobian, self.near);
+        let is_near = |p: &Prepared| p.base().is_near(jacobian, self.near);
         if self.prepared.as_ref().is_some_and(is_near)
             && self.solve(target, jacobian, &rhs, &mut step)? <= good
         {
@@ -198,11 +216,18 @@ impl Newton {
             if missed <= good {
                 return Some(step);
             }
+            if !is_patient {
+                break;
+            }
             if missed <= USABLE_STEP && best.as_ref().is_none_or(|b| missed < b.0) {
                 best = Some((missed, step.clone()));
             }
         }
         // A factorization that hardly refines is no start for another point.
+        if !is_patient {
+            self.near = 0.0;
+            return None;
+        }
         self.prepared = None;
         if let Some((_, step)) = best {
             return Some(step);
@@ -249,7 +274,7 @@ impl Newton {
     /// The factorization for derivatives at a point: the one at hand if it was made near enough.
     pub(crate) fn into_prepared(mut self, point: &Point) -> Result<Prepared> {
         let jacobian = &point.jacobian;
-        let is_near = |p: &Prepared| is_near(p.base(), jacobian, NEAR_FOR_DERIVATIVE);
+        let is_near = |p: &Prepared| p.base().is_near(jacobian, NEAR_FOR_DERIVATIVE);
         if !self.prepared.as_ref().is_some_and(is_near)
             && self
                 .factor(jacobian, self.structure.regularization())
@@ -265,36 +290,4 @@ impl Newton {
             None => Prepared::with_structure(&self.structure, jacobian, self.settings),
         }
     }
-}
-
-/// True if a factorization of `base` can be refined against `jacobian`: the same matrices, the same rows active, and v on curved
-/// blocks within a relative distance.
-fn is_near(base: &ResidualJacobian, jacobian: &ResidualJacobian, distance: f64) -> bool {
-    if !base.program().has_matrices_of(jacobian.program()) {
-        return false;
-    }
-    let (from, to) = (base.projection(), jacobian.projection());
-    let v = |p: &Projection, i: usize| p.z()[i] - p.s()[i];
-    let is_close = |rows: std::ops::Range<usize>| {
-        let (mut change, mut size) = (0.0_f64, 0.0_f64);
-        for i in rows {
-            change = change.max((v(from, i) - v(to, i)).abs());
-            size = size.max(v(to, i).abs());
-        }
-        change <= distance * size
-    };
-    from.iter()
-        .zip(to.blocks())
-        .all(|((a, rows), b)| match (a, b) {
-            (Block::Identity(_), Block::Identity(_))
-            | (Block::Vanishing(_), Block::Vanishing(_)) => true,
-            (Block::Orthant(a), Block::Orthant(b)) => a == b,
-            (Block::SecondOrder(_), Block::SecondOrder(_)) => is_close(rows),
-            (Block::Psd(a), Block::Psd(b)) => a.positive() == b.positive() && is_close(rows),
-            (Block::Spectral(a), Block::Spectral(b)) => {
-                let is_same = |(a, b): (&f64, &f64)| (*a > 0.0) == (*b > 0.0);
-                a.lambda.iter().zip(&b.lambda).all(is_same) && is_close(rows)
-            }
-            _ => false,
-        })
 }

@@ -396,27 +396,42 @@ impl SparseMatrix {
 
     /// y += |M| |x|.
     pub(crate) fn absolute_multiply_add(&self, x: &[f64], y: &mut [f64]) {
-        for (j, xj) in x.iter().enumerate() {
-            let (rows, values) = self.column(j);
-            scatter_absolute(rows, values, xj.abs(), y);
-        }
+        self.sum_terms(x, y, f64::abs);
     }
 
     /// y += |M'| |x|.
     pub(crate) fn absolute_multiply_transpose_add(&self, x: &[f64], y: &mut [f64]) {
-        for (j, yj) in y.iter_mut().enumerate() {
-            let (rows, values) = self.column(j);
-            *yj += gather_absolute(rows, values, x);
-        }
+        self.sum_terms_transpose(x, y, f64::abs);
     }
 
     /// y += |S| |x| where S is the symmetric matrix whose upper triangle this is.
     pub(crate) fn absolute_multiply_symmetric_add(&self, x: &[f64], y: &mut [f64]) {
-        self.absolute_multiply_add(x, y);
+        self.sum_terms_symmetric(x, y, f64::abs);
+    }
+
+    /// y_i += the sum over j of f(M_ij x_j).
+    pub(crate) fn sum_terms(&self, x: &[f64], y: &mut [f64], f: impl Fn(f64) -> f64) {
+        for (j, xj) in x.iter().enumerate() {
+            let (rows, values) = self.column(j);
+            for_each(rows, values, *xj, y, |y, v, x| *y += f(v * x));
+        }
+    }
+
+    /// y_j += the sum over i of f(M_ij x_i).
+    pub(crate) fn sum_terms_transpose(&self, x: &[f64], y: &mut [f64], f: impl Fn(f64) -> f64) {
+        for (j, yj) in y.iter_mut().enumerate() {
+            let (rows, values) = self.column(j);
+            *yj += gather_terms(rows, values, x, &f);
+        }
+    }
+
+    /// y_i += the sum over j of f(S_ij x_j) where S is the symmetric matrix whose upper triangle this is.
+    pub(crate) fn sum_terms_symmetric(&self, x: &[f64], y: &mut [f64], f: impl Fn(f64) -> f64) {
+        self.sum_terms(x, y, &f);
         for (j, yj) in y.iter_mut().enumerate() {
             let (rows, values) = self.column(j);
             let above = rows.len() - usize::from(rows.last() == Some(&j));
-            *yj += gather_absolute(&rows[..above], &values[..above], x);
+            *yj += gather_terms(&rows[..above], &values[..above], x, &f);
         }
     }
 }
@@ -470,15 +485,17 @@ pub(crate) fn gather(rows: &[usize], values: &[f64], x: &[f64]) -> f64 {
     }
 }
 
-/// The inner product of one sparse column with x, every term by its absolute value.
-pub(crate) fn gather_absolute(rows: &[usize], values: &[f64], x: &[f64]) -> f64 {
+/// The sum of |v_i|.
+pub(crate) fn sum_absolute(values: &[f64]) -> f64 {
+    sum(values, values, |v, _| v.abs())
+}
+
+/// The sum over one sparse column of f(v_i x_i).
+#[inline]
+fn gather_terms(rows: &[usize], values: &[f64], x: &[f64], f: impl Fn(f64) -> f64) -> f64 {
     match contiguous(rows) {
-        Some(range) => sum(values, &x[range], |v, x| (v * x).abs()),
-        None => rows
-            .iter()
-            .zip(values)
-            .map(|(&i, v)| (v * x[i]).abs())
-            .sum(),
+        Some(range) => sum(values, &x[range], |v, x| f(v * x)),
+        None => rows.iter().zip(values).map(|(&i, v)| f(v * x[i])).sum(),
     }
 }
 

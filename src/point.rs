@@ -18,6 +18,10 @@ const POLISHING_STEPS: usize = 3;
 /// Up to this condition number an unrefined solve estimates to two digits.
 const UNREFINED: f64 = 1e4;
 
+/// The rounding error of a sum relative to the root of its squared terms, with some care: of 783 hostile derivatives no estimate that
+/// follows from it was more than five times too small.
+const ROUNDING: f64 = 2.5 * f64::EPSILON;
+
 /// J at a point, prepared, with the Newton step from there: an estimate of the point's error.
 pub(crate) struct PreparedPoint {
     pub(crate) point: Point,
@@ -101,7 +105,7 @@ fn estimate(point: &Point, prepared: &Prepared, work: &mut Workspace) -> Result<
     }
     let projection = jacobian.projection();
     let terms = residual_terms(jacobian.program(), &point.x, projection.z(), projection.s());
-    let floored = |(f, t): (&f64, &f64)| f.abs().max(f64::EPSILON * t).copysign(-*f);
+    let floored = |(f, t): (&f64, &f64)| f.abs().max(ROUNDING * t).copysign(-*f);
     let rhs: Vec<f64> = point.residual.iter().zip(&terms).map(floored).collect();
     if prepared.condition() <= UNREFINED {
         prepared.estimate(&rhs, &mut error, work);

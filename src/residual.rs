@@ -18,7 +18,7 @@
 use crate::error::Result;
 use crate::pattern::SparseMatrix;
 use crate::program::{ConeProgram, check_length};
-use crate::projection::Projection;
+use crate::projection::{Block, Projection};
 use crate::tangent::{DataTangent, dot, norm_max};
 use std::sync::Arc;
 
@@ -53,18 +53,22 @@ pub(crate) fn residual_into(
     program.effective_a().multiply_add(-1.0, x, bottom);
 }
 
-/// The sums of absolute terms of F's rows, n + m.
+/// The root of the sum of squared terms of each row of F, n + m: rounding errors grow with it.
 pub(crate) fn residual_terms(program: &ConeProgram, x: &[f64], z: &[f64], s: &[f64]) -> Vec<f64> {
-    let size = |v: &[f64]| v.iter().map(|v| v.abs()).collect::<Vec<f64>>();
-    let (mut terms, mut bottom) = (size(program.q()), size(program.effective_b()));
-    program.p().absolute_multiply_symmetric_add(x, &mut terms);
+    let square = |t: f64| t * t;
+    let squares = |v: &[f64]| v.iter().map(|v| v * v).collect::<Vec<f64>>();
+    let (mut terms, mut bottom) = (squares(program.q()), squares(program.effective_b()));
+    program.p().sum_terms_symmetric(x, &mut terms, square);
     let a = program.effective_a();
-    a.absolute_multiply_transpose_add(z, &mut terms);
-    a.absolute_multiply_add(x, &mut bottom);
+    a.sum_terms_transpose(z, &mut terms, square);
+    a.sum_terms(x, &mut bottom, square);
     for (terms, s) in bottom.iter_mut().zip(s) {
-        *terms += s.abs();
+        *terms += s * s;
     }
     terms.append(&mut bottom);
+    for t in &mut terms {
+        *t = t.sqrt();
+    }
     terms
 }
 
@@ -191,6 +195,38 @@ impl ResidualJacobian {
     /// The projection of v.
     pub fn projection(&self) -> &Projection {
         &self.projection
+    }
+
+    /// True if a factorization of this J can be refined against the other: the same matrices, the same rows active, and v on curved
+    /// blocks within a relative distance. At distance 0 the two are equal.
+    pub(crate) fn is_near(&self, other: &Self, distance: f64) -> bool {
+        if !self.program.has_matrices_of(&other.program) {
+            return false;
+        }
+        let (from, to) = (&self.projection, &other.projection);
+        let v = |p: &Projection, i: usize| p.z()[i] - p.s()[i];
+        let is_close = |rows: std::ops::Range<usize>| {
+            let (mut change, mut size) = (0.0_f64, 0.0_f64);
+            for i in rows {
+                change = change.max((v(from, i) - v(to, i)).abs());
+                size = size.max(v(to, i).abs());
+            }
+            change <= distance * size
+        };
+        from.iter()
+            .zip(to.blocks())
+            .all(|((a, rows), b)| match (a, b) {
+                (Block::Identity(_), Block::Identity(_))
+                | (Block::Vanishing(_), Block::Vanishing(_)) => true,
+                (Block::Orthant(a), Block::Orthant(b)) => a == b,
+                (Block::SecondOrder(_), Block::SecondOrder(_)) => is_close(rows),
+                (Block::Psd(a), Block::Psd(b)) => a.positive() == b.positive() && is_close(rows),
+                (Block::Spectral(a), Block::Spectral(b)) => {
+                    let is_same = |(a, b): (&f64, &f64)| (*a > 0.0) == (*b > 0.0);
+                    a.lambda.iter().zip(&b.lambda).all(is_same) && is_close(rows)
+                }
+                _ => false,
+            })
     }
 
     /// Entries of scratch memory of the `*_into` forms.

@@ -134,14 +134,23 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
-/// The largest absolute entry; 0 for none.
+/// The largest absolute entry; 0 for none, NaN if one is.
 pub(crate) fn norm_max(a: &[f64]) -> f64 {
-    a.iter().fold(0.0_f64, |m, x| {
-        // A NaN must come through: f64::max would drop it.
-        if x.is_nan() || m.is_nan() {
-            f64::NAN
-        } else {
-            x.abs().max(m)
+    let mut parts = [0.0_f64; 8];
+    let mut is_nan = false;
+    let (chunks, rest) = a.as_chunks::<8>();
+    for chunk in chunks {
+        for k in 0..8 {
+            let x = chunk[k].abs();
+            parts[k] = if x > parts[k] { x } else { parts[k] };
+            is_nan |= x.is_nan();
         }
-    })
+    }
+    // f64::max drops a NaN.
+    let rest = rest.iter().map(|x| x.abs());
+    is_nan |= rest.clone().any(f64::is_nan);
+    if is_nan {
+        return f64::NAN;
+    }
+    parts.into_iter().chain(rest).fold(0.0, f64::max)
 }

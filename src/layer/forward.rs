@@ -33,8 +33,10 @@ const QDLDL_PSD_LIMIT: usize = 50;
 const TRIALS: usize = 2;
 const LONG: f64 = 0.05;
 
-/// The tolerance that is tried beside the cheap one: curved cones may save more Newton steps than it costs.
+/// Tolerances that are tried beside the cheap one: the tight one may save more Newton steps than it costs, the loose one fewer. From the
+/// loose one linear programs end at wrong vertices; curved cones do not.
 const TIGHT: f64 = 1e-8;
+const LOOSE: f64 = 1e-4;
 
 /// How a forward found its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -165,7 +167,7 @@ fn from_start(
         max_steps: settings.refine.max_steps.min(WARM_STEPS),
         ..settings.refine
     };
-    let (point, refinement) = newton.run(start, &refine);
+    let (point, refinement) = newton.run_from_guess(start, &refine);
     let grown = norm_max(&point.x).max(norm_max(&point.v));
     if !refinement.accepted || grown > RUN_AWAY * (1.0 + size) {
         return Ok(None);
@@ -255,11 +257,16 @@ impl Worker {
             self.try_out(shared, engine, program, newton, &mut best);
         }
         if let Some((_, Engine::Clarabel(setup), _)) = best {
-            let engine = Engine::Clarabel(Setup {
-                tolerance: setup.tolerance.min(TIGHT),
-                ..setup
-            });
-            self.try_out(shared, engine, program, newton, &mut best);
+            let is_polyhedral = program.cones().iter().all(is_polyhedral);
+            let other = if is_polyhedral {
+                [TIGHT].iter()
+            } else {
+                [TIGHT, LOOSE].iter()
+            };
+            for &tolerance in other {
+                let engine = Engine::Clarabel(Setup { tolerance, ..setup });
+                self.try_out(shared, engine, program, newton, &mut best);
+            }
         }
         // Where none ends well, one will do to try first from now on. Another thread may have measured too: the first verdict stands.
         let engine = best.as_ref().map_or(engines.last().copied()?, |b| b.1);
@@ -317,11 +324,14 @@ impl Worker {
     }
 }
 
+fn is_polyhedral(cone: &Cone) -> bool {
+    matches!(cone, Cone::Zero(_) | Cone::Nonnegative(_))
+}
+
 /// The solvers the settings and the structure leave open.
 fn engines(shared: &Shared) -> Vec<Engine> {
     let (program, settings) = (&shared.program, &shared.settings);
     let cones = program.cones();
-    let is_polyhedral = |c: &Cone| matches!(c, Cone::Zero(_) | Cone::Nonnegative(_));
     let equalities = cones.iter().filter(|c| matches!(c, Cone::Zero(_)));
     let equalities: usize = equalities.map(Cone::rows).sum();
     let can_be_dense = program.n() > 0 && cones.iter().all(is_polyhedral);

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 
 const BREAKDOWN: Error = Error::Factorization { method: "LDL'" };
 
+/// Steps of refinement in the reduced system, between two looks at the unreduced one.
+const INNER_STEPS: usize = 4;
+
 /// Steps of the minimum-norm iteration.
 const MINIMUM_NORM_STEPS: usize = 200;
 
@@ -384,6 +387,39 @@ impl Ldl {
         }
         for (c, &slot) in compact.iter().zip(&self.slots) {
             y[slot] = *c;
+        }
+    }
+
+    /// y <- the solution of S K S y = rhs to a residual of `target` times the largest entry of rhs and y, or as near to it as a few steps
+    /// of refinement go; y holds rhs on entry.
+    pub(super) fn solve_to(
+        &self,
+        target: f64,
+        rhs: &[f64],
+        y: &mut [f64],
+        r: &mut [f64],
+        memory: &mut SolveMemory,
+    ) {
+        self.solve_in_place(y, memory);
+        if target.is_infinite() {
+            return;
+        }
+        let mut previous = f64::INFINITY;
+        for _ in 0..INNER_STEPS {
+            self.reduced.multiply(y, r);
+            for (r, b) in r.iter_mut().zip(rhs) {
+                *r = b - *r;
+            }
+            let size = norm_max(r);
+            let enough = target * (norm_max(rhs) + norm_max(y));
+            if size <= enough || size.is_nan() || size > 0.5 * previous {
+                return;
+            }
+            previous = size;
+            self.solve_in_place(r, memory);
+            for (y, c) in y.iter_mut().zip(r.iter()) {
+                *y += c;
+            }
         }
     }
 

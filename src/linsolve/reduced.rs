@@ -16,7 +16,7 @@
 //! matrices, 2001, Algorithm 1.
 
 use super::structure::{Form, NONE, Slots, Structure, Variable};
-use crate::pattern::{contiguous, gather, gather_absolute, scatter, scatter_absolute};
+use crate::pattern::{contiguous, gather, scatter, scatter_absolute, sum_absolute};
 use crate::projection::{Block, Psd};
 use crate::residual::ResidualJacobian;
 use crate::tangent::norm_max;
@@ -303,12 +303,11 @@ impl Reduced {
     /// The largest row sum of |S K S|.
     pub(super) fn norm(&self) -> f64 {
         let (indptr, indices) = (&self.structure.indptr, &self.structure.indices);
-        let ones = vec![1.0; self.len()];
         let mut sums = vec![0.0; self.len()];
         for j in 0..self.len() {
             let (above, diagonal) = (indptr[j]..indptr[j + 1] - 1, indptr[j + 1] - 1);
             let (rows, values) = (&indices[above.clone()], &self.values[above]);
-            sums[j] += gather_absolute(rows, values, &ones) + self.values[diagonal].abs();
+            sums[j] += sum_absolute(values) + self.values[diagonal].abs();
             scatter_absolute(rows, values, 1.0, &mut sums);
         }
         norm_max(&sums)
