@@ -7,6 +7,7 @@ mod families;
 mod generate;
 mod hostile;
 mod lapack;
+mod layer;
 mod lsqr;
 mod parametrization;
 mod problems;
