@@ -67,7 +67,6 @@
 //! | `linsolve/` | J u = r and J'w = g: LDL', LU, LSQR, refinement, evidence |
 //! | `newton`, `regularity`, `point`, `refine` | semismooth Newton; kinks and warnings; the point's own error; solving and refining |
 //! | `derivative`, `jacobian` | JVP and VJP; the Jacobian |
-//! | `refine`, `regularity`, `point`, `derivative`, `jacobian` | Newton refinement; kinks and warnings; the point's own error; JVP and VJP; the Jacobian |
 //! | `parametrization` | affine maps from parameters to data, there and back |
 //! | `layer/` | one structure, many data: cheap forwards, warm starts, batches |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
@@ -138,7 +137,8 @@ pub use refine::{refine, solve};
 pub use regularity::{Kink, RowState, Warning};
 pub use residual::{ResidualJacobian, Wanted, embedding_residual, residual};
 pub use settings::{
-    LinearBackend, LinearSettings, LinearSolver, RefineSettings, Settings, SolveSettings,
+    ClarabelLinearSolver, LinearBackend, LinearSettings, LinearSolver, RefineSettings, Settings,
+    SolveSettings,
 };
 pub use solution::{Refinement, Solution};
 pub use solve::interior_point;
