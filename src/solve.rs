@@ -36,7 +36,7 @@ pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result
     let first = attempt(
         program,
         settings,
-        1.0,
+        unit_of_small(program),
         DefaultSettings::<f64>::default().max_step_fraction,
     );
     let unit = norm_max(program.q()).max(norm_max(program.effective_b()));
@@ -63,11 +63,23 @@ pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result
     attempt(program, &remaining, unit, SHORT_STEP).or(first)
 }
 
+/// The size of q and b if they are smaller than one, else one. Clarabel's tests are in part absolute: on data of size 1e-4 it stops
+/// far from the solution.
+fn unit_of_small(program: &ConeProgram) -> f64 {
+    let unit = norm_max(program.q()).max(norm_max(program.effective_b()));
+    if unit > 0.0 && unit < 1.0 { unit } else { 1.0 }
+}
+
 /// Above this size of q and b infeasibility is tried again at unit scale.
 const LARGE: f64 = 1e2;
 
 /// The step fraction of the second run; Clarabel's own is 0.99.
 const SHORT_STEP: f64 = 0.9;
+
+/// v / unit.
+fn scaled(v: &[f64], unit: f64) -> Vec<f64> {
+    v.iter().map(|x| x / unit).collect()
+}
 
 /// One run of Clarabel on the program with q and b divided by `unit`.
 fn attempt(
@@ -76,16 +88,15 @@ fn attempt(
     unit: f64,
     step_fraction: f64,
 ) -> Result<Solution> {
-    let scaled = |v: &[f64]| v.iter().map(|x| x / unit).collect::<Vec<f64>>();
     let mut clarabel = clarabel_settings(settings);
     clarabel.max_step_fraction = step_fraction;
     // Clarabel 0.11 panics on some inputs at extreme scales: its panic must not become the caller's.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let mut solver = DefaultSolver::new(
             &csc(program.p()),
-            &scaled(program.q()),
+            &scaled(program.q(), unit),
             &csc(program.effective_a()),
-            &scaled(program.effective_b()),
+            &scaled(program.effective_b(), unit),
             &program.cones().iter().map(supported).collect::<Vec<_>>(),
             clarabel,
         )
@@ -93,20 +104,7 @@ fn attempt(
             message: e.to_string(),
         })?;
         solver.solve();
-        let mut found = Found::from(&solver.solution);
-        let is_certificate = matches!(
-            found.status,
-            SolverStatus::PrimalInfeasible
-                | SolverStatus::AlmostPrimalInfeasible
-                | SolverStatus::DualInfeasible
-                | SolverStatus::AlmostDualInfeasible
-        );
-        if !is_certificate {
-            for v in [&mut found.x, &mut found.z, &mut found.s] {
-                v.iter_mut().for_each(|x| *x *= unit);
-            }
-        }
-        Ok(found)
+        Ok(Found::new(&solver.solution, unit))
     }));
     match outcome {
         Ok(result) => interpret(program, result?),
@@ -200,6 +198,7 @@ impl ReusedSolver {
             return None;
         }
         let mut solver = self.solver.take()?;
+        let unit = unit_of_small(program);
         let same = (
             program.p().is_same(self.current.p()),
             program.effective_a().is_same(self.current.effective_a()),
@@ -219,10 +218,10 @@ impl ReusedSolver {
                     .update_A(&program.effective_a().values().to_vec())
                     .ok()?;
             }
-            solver.update_q(&program.q().to_vec()).ok()?;
-            solver.update_b(&program.effective_b().to_vec()).ok()?;
+            solver.update_q(&scaled(program.q(), unit)).ok()?;
+            solver.update_b(&scaled(program.effective_b(), unit)).ok()?;
             solver.solve();
-            let found = Found::from(&solver.solution);
+            let found = Found::new(&solver.solution, unit);
             Some((solver, found))
         }));
         let (solver, found) = outcome.ok()??;
@@ -321,12 +320,22 @@ struct Found {
     r_dual: f64,
 }
 
-impl From<&DefaultSolution<f64>> for Found {
-    fn from(found: &DefaultSolution<f64>) -> Self {
+impl Found {
+    /// What was found for q and b divided by `unit`. Certificates have no size.
+    fn new(found: &DefaultSolution<f64>, unit: f64) -> Self {
+        let is_certificate = matches!(
+            found.status,
+            SolverStatus::PrimalInfeasible
+                | SolverStatus::AlmostPrimalInfeasible
+                | SolverStatus::DualInfeasible
+                | SolverStatus::AlmostDualInfeasible
+        );
+        let unit = if is_certificate { 1.0 } else { unit };
+        let times = |v: &[f64]| v.iter().map(|x| unit * x).collect::<Vec<f64>>();
         Self {
-            x: found.x.clone(),
-            z: found.z.clone(),
-            s: found.s.clone(),
+            x: times(&found.x),
+            z: times(&found.z),
+            s: times(&found.s),
             status: found.status,
             iterations: found.iterations,
             r_prim: found.r_prim,
