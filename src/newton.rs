@@ -103,6 +103,9 @@ impl Newton {
     /// Starts with a factorization made before. Unless it is to be kept, it serves only where a new one would be the same to the last
     /// bit; its memory is used anyway.
     pub(crate) fn with_prepared(mut self, prepared: Prepared, keep: bool) -> Self {
+        if !prepared.is_of(&self.structure) {
+            return self;
+        }
         self.prepared = Some(prepared);
         self.near = if keep { NEAR_FOR_STEP } else { 0.0 };
         self

@@ -65,7 +65,19 @@ pub(super) struct Shared {
     pub(super) program: ConeProgram,
     pub(super) settings: LayerSettings,
     pub(super) structure: Arc<Structure>,
+    /// For values that `structure` does not suit.
+    pub(super) for_any_values: OnceLock<Arc<Structure>>,
     pub(super) engine: OnceLock<Engine>,
+}
+
+impl Shared {
+    fn structure(&self, program: &ConeProgram) -> &Arc<Structure> {
+        if self.structure.suits(program) {
+            return &self.structure;
+        }
+        self.for_any_values
+            .get_or_init(|| Arc::new(Structure::for_any_values(&self.program)))
+    }
 }
 
 /// One thread's solvers.
@@ -96,7 +108,7 @@ impl Item {
         let settings = &shared.settings.settings;
         self.path = None;
         self.missed_warm = false;
-        let mut newton = Newton::new(&shared.structure, settings.linear);
+        let mut newton = Newton::new(shared.structure(program), settings.linear);
         let mut start = None;
         if let Some(previous) = self.derivative.take() {
             let (x, z, s, prepared) = previous.into_parts();

@@ -153,6 +153,7 @@ impl ConicLayer {
             shared: Shared {
                 program: program.clone(),
                 structure: Arc::new(Structure::new(program)),
+                for_any_values: OnceLock::new(),
                 engine: OnceLock::new(),
                 settings,
             },

@@ -266,6 +266,11 @@ impl Prepared {
         &self.base
     }
 
+    /// True if it was made on this structure.
+    pub(crate) fn is_of(&self, structure: &Arc<Structure>) -> bool {
+        Arc::ptr_eq(&self.structure, structure)
+    }
+
     /// True if no method found J nonsingular.
     pub fn is_singular(&self) -> bool {
         self.condition > SINGULAR || matches!(self.factors, Factors::MinimumNorm(_))

@@ -27,6 +27,9 @@ use std::sync::{Arc, OnceLock};
 
 pub(super) const NONE: usize = usize::MAX;
 
+/// The entries of A that hold a PSD block's variables may differ by this factor: x = S^-1 U xi loses as many digits.
+const SPREAD: f64 = 1e4;
+
 /// More factor entries than this are refused: 8 GiB of values.
 const MAX_FACTOR: usize = 1 << 30;
 
@@ -108,6 +111,20 @@ impl Slots {
 
 impl Structure {
     pub(crate) fn new(program: &ConeProgram) -> Self {
+        let structure = Self::with_variables(program, true);
+        if structure.suits(program) {
+            structure
+        } else {
+            Self::with_variables(program, false)
+        }
+    }
+
+    /// For any values: no block is taken as the variable.
+    pub(crate) fn for_any_values(program: &ConeProgram) -> Self {
+        Self::with_variables(program, false)
+    }
+
+    fn with_variables(program: &ConeProgram, are_sought: bool) -> Self {
         let (n, m) = (program.n(), program.m());
         let (p, a) = (program.p().pattern(), program.effective_a().pattern());
         let ranges = row_ranges(program.cones());
@@ -167,7 +184,7 @@ impl Structure {
                     };
                     let mut variable = vec![NONE; rows.len()];
                     let mut entries = variable.clone();
-                    if columns.len() == rows.len() && columns.iter().all(is_free) {
+                    if are_sought && columns.len() == rows.len() && columns.iter().all(is_free) {
                         for part in &columns {
                             let row = a.indices()[part.entries.start] - rows.start;
                             variable[row] = part.column;
@@ -363,6 +380,21 @@ impl Structure {
             && program.p().nnz() == self.p_entry.len()
             && program.effective_a().nnz() == self.a_entry.len()
             && program.cones().len() == self.slots.len()
+    }
+
+    /// True if the program's values allow what the structure does with them: where a PSD block's matrix is the variable, the rows of
+    /// A that say so must not vanish.
+    pub(crate) fn suits(&self, program: &ConeProgram) -> bool {
+        let a = program.effective_a().values();
+        self.slots.iter().all(|slots| {
+            let Form::Variable(v) = &slots.form else {
+                return true;
+            };
+            let sizes = v.entries.iter().map(|&k| a[k].abs());
+            let (least, largest) =
+                sizes.fold((f64::INFINITY, 0.0_f64), |(l, g), x| (l.min(x), g.max(x)));
+            largest <= SPREAD * least
+        })
     }
 
     /// True once the factorization was measured.
