@@ -13,7 +13,7 @@ use crate::linsolve::{Prepared, Structure, Workspace};
 use crate::program::ConeProgram;
 use crate::projection::{Block, Projection};
 use crate::residual::{ResidualJacobian, residual_and_size};
-use crate::settings::{LinearSettings, RefineSettings};
+use crate::settings::{LinearBackend, LinearSettings, RefineSettings};
 use crate::solution::Refinement;
 use crate::tangent::norm_max;
 use std::sync::Arc;
@@ -103,7 +103,9 @@ impl Newton {
     /// Starts with a factorization made before. Unless it is to be kept, it serves only where a new one would be the same to the last
     /// bit; its memory is used anyway.
     pub(crate) fn with_prepared(mut self, prepared: Prepared, keep: bool) -> Self {
-        if !prepared.is_of(&self.structure) {
+        // At a hard point another method or regularization was the last: a new factorization would not begin with it.
+        let is_first = keep || prepared.is_ldl_with(self.structure.regularization());
+        if !is_first || !prepared.is_of(&self.structure) {
             return self;
         }
         self.prepared = Some(prepared);
@@ -111,9 +113,10 @@ impl Newton {
         self
     }
 
-    /// Times the back ends of the factorization at a point, once for a structure.
+    /// Times the back ends of the factorization at a point, once for a structure, unless one is chosen.
     pub(crate) fn calibrate(&mut self, point: &Point) {
-        if self.structure.is_calibrated()
+        if self.settings.backend != LinearBackend::Auto
+            || self.structure.is_calibrated()
             || self.factor(&point.jacobian, REGULARIZATIONS[0]).is_err()
         {
             return;
@@ -277,7 +280,8 @@ impl Newton {
     /// The factorization for derivatives at a point: the one at hand if it was made near enough.
     pub(crate) fn into_prepared(mut self, point: &Point) -> Result<Prepared> {
         let jacobian = &point.jacobian;
-        let is_near = |p: &Prepared| p.base().is_near(jacobian, NEAR_FOR_DERIVATIVE);
+        let near = self.near.min(NEAR_FOR_DERIVATIVE);
+        let is_near = |p: &Prepared| p.base().is_near(jacobian, near);
         if !self.prepared.as_ref().is_some_and(is_near)
             && self
                 .factor(jacobian, self.structure.regularization())

@@ -131,11 +131,13 @@ pub(crate) struct Setup {
 
 /// Clarabel set up once for a structure, its data updated in place.
 ///
-/// Its equilibration stays that of the first data, so that the answer to a program does not depend on the ones before it.
+/// Its equilibration stays that of the first data, so that the answer to a program does not depend on the ones before it. The first
+/// data too are given by an update: scaled all at once, not pass by pass, they differ in rounding.
 pub(crate) struct ReusedSolver {
     setup: Setup,
     first: ConeProgram,
-    current: ConeProgram,
+    /// The program whose data the solver has; `None` before the first.
+    current: Option<ConeProgram>,
     /// `None` after a panic.
     solver: Option<DefaultSolver<f64>>,
 }
@@ -153,7 +155,7 @@ impl ReusedSolver {
         Self {
             setup,
             first: first.clone(),
-            current: first.clone(),
+            current: None,
             solver: None,
         }
     }
@@ -187,7 +189,7 @@ impl ReusedSolver {
             )
         });
         self.solver = made.ok().and_then(|m| m.ok());
-        self.current = self.first.clone();
+        self.current = None;
         self.solver.is_some()
     }
 
@@ -199,9 +201,10 @@ impl ReusedSolver {
         }
         let mut solver = self.solver.take()?;
         let unit = unit_of_small(program);
+        let current = self.current.as_ref();
         let same = (
-            program.p().is_same(self.current.p()),
-            program.effective_a().is_same(self.current.effective_a()),
+            current.is_some_and(|c| program.p().is_same(c.p())),
+            current.is_some_and(|c| program.effective_a().is_same(c.effective_a())),
         );
         // A panic leaves no solver behind.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -226,7 +229,7 @@ impl ReusedSolver {
         }));
         let (solver, found) = outcome.ok()??;
         self.solver = Some(solver);
-        self.current = program.clone();
+        self.current = Some(program.clone());
         match interpret(program, found) {
             Ok(solution) => Some(solution),
             Err(error) => last_iterate(program, &error).ok(),

@@ -256,6 +256,11 @@ impl Worker {
     ) -> Option<Found> {
         let mut best = None;
         let engines = engines(shared);
+        if let [engine] = engines[..] {
+            // Chosen by the settings: no clock plays a part.
+            let _ = shared.engine.set(engine);
+            return self.run(shared, engine, program, f64::INFINITY, newton);
+        }
         for &engine in &engines {
             self.try_out(shared, engine, program, newton, &mut best);
         }

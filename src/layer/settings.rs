@@ -42,7 +42,8 @@ pub struct LayerSettings {
     pub settings: Settings,
     /// Who makes the point that Newton refines. Default `Auto`.
     pub forward: ForwardSolver,
-    /// Clarabel's own factorization. Default `Auto`: timed once.
+    /// Clarabel's own factorization. Default `Auto`: timed once, with its inner refinement and its tolerance. What is timed differs from
+    /// run to run in rounding: where runs must agree bit for bit, choose this, `forward` and `settings.linear.backend`.
     pub clarabel: ClarabelLinearSolver,
     /// Tolerance of the cheap forward. Default 1e-6: Newton does the rest; at 1e-4 linear programs end at wrong vertices.
     pub tolerance: f64,

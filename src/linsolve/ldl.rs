@@ -245,6 +245,11 @@ impl Ldl {
         }
     }
 
+    /// That of the factor at hand.
+    pub(super) fn regularization(&self) -> f64 {
+        self.regularization
+    }
+
     fn factor_dense(&mut self) -> Result<()> {
         let Reduced {
             structure,

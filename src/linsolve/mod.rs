@@ -266,6 +266,11 @@ impl Prepared {
         &self.base
     }
 
+    /// True for LDL' with this regularization.
+    pub(crate) fn is_ldl_with(&self, regularization: f64) -> bool {
+        matches!(&self.factors, Factors::Ldl(f) if f.regularization() == regularization)
+    }
+
     /// True if it was made on this structure.
     pub(crate) fn is_of(&self, structure: &Arc<Structure>) -> bool {
         Arc::ptr_eq(&self.structure, structure)

@@ -116,7 +116,10 @@ fn a_layer_on_clarabel_alone_is_right_on_every_family() {
     let settings = LayerSettings::default().with_forward(ForwardSolver::Clarabel);
     for family in families::all() {
         let layer = one_by_one(&family, &items(&family), settings.clone(), &mut worst);
-        assert_eq!(layer.counts().cheap, 2, "{}", family.name);
+        // Without Clarabel's inner refinement a portfolio misses now and then.
+        let counts = layer.counts();
+        assert_eq!(counts.cheap + counts.full, 2, "{}", family.name);
+        assert_eq!(counts.dense_qp, 0, "{}", family.name);
     }
     worst.print("Clarabel");
 }

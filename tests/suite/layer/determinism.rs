@@ -1,0 +1,253 @@
+//! What does not depend on time, threads or what was solved before does not, to the last bit.
+
+use conediff::{
+    Cone, ConeProgram, ConicLayer, DataTangent, ForwardSolver, Generator, LayerData, LayerSettings,
+    LinearBackend, LinearSolver, ProgramBuilder, Solution, SolutionTangent, WarmStart,
+};
+
+use super::random::recipes;
+use super::support::{Data, untimed};
+use crate::families::{self, Family};
+
+const MOVE: f64 = 0.01;
+
+/// The families whose cones differ.
+fn families() -> Vec<Family> {
+    let names = [
+        "qp-dense-20",
+        "mpc-20",
+        "markowitz-200",
+        "exp-200",
+        "power-30",
+        "genpower",
+        "psd-10",
+        "nearest-10",
+        "lmi-10",
+        "lp-500",
+    ];
+    names.iter().filter_map(|n| families::named(n)).collect()
+}
+
+/// Everything an item gives.
+#[derive(Debug, PartialEq)]
+struct Answer {
+    solution: Solution,
+    jvp: SolutionTangent,
+    gradient: DataTangent,
+}
+
+fn answer(layer: &mut ConicLayer, program: &ConeProgram) -> Answer {
+    let solution = layer.forward_program(program).unwrap().clone();
+    let tangent = DataTangent::random(program, 1);
+    let cotangent = SolutionTangent::random(program, 2);
+    Answer {
+        solution,
+        jvp: layer.jvp(&tangent).unwrap().value,
+        gradient: layer.backward(&cotangent).unwrap().value,
+    }
+}
+
+fn batch(layer: &mut ConicLayer, programs: &[ConeProgram]) -> Vec<Answer> {
+    let data: Vec<Data> = programs.iter().map(Data::of).collect();
+    let data: Vec<LayerData<'_>> = data.iter().map(Data::all).collect();
+    let solutions = layer.forward_batch(&data);
+    let tangents = vec![DataTangent::random(&programs[0], 1); programs.len()];
+    let cotangents = vec![SolutionTangent::random(&programs[0], 2); programs.len()];
+    let jvps = layer.jvp_batch(&tangents).unwrap();
+    let gradients = layer.backward_batch(&cotangents).unwrap();
+    let parts = solutions.into_iter().zip(jvps).zip(gradients);
+    parts
+        .map(|((solution, jvp), gradient)| Answer {
+            solution: solution.unwrap(),
+            jvp: jvp.unwrap().value,
+            gradient: gradient.unwrap().value,
+        })
+        .collect()
+}
+
+#[test]
+fn a_batch_is_the_loop_whatever_the_threads() {
+    for family in families() {
+        let programs: Vec<ConeProgram> = (0..5).map(|k| family.item(k, MOVE)).collect();
+        let layer = |threads: usize| {
+            ConicLayer::new(&family.program, untimed().with_threads(threads)).unwrap()
+        };
+        let mut one = layer(1);
+        let alone: Vec<Answer> = programs.iter().map(|p| answer(&mut one, p)).collect();
+        for threads in [1, 2, 3] {
+            let mut layer = layer(threads);
+            // The second time every item has memory, made by whichever thread.
+            for _ in 0..2 {
+                assert!(
+                    batch(&mut layer, &programs) == alone,
+                    "{}, {threads} threads",
+                    family.name
+                );
+            }
+        }
+    }
+}
+
+/// Solves A, B, A, C, A in one layer: the answers to A are one.
+fn a_is_a(name: &str, settings: &LayerSettings, a: &ConeProgram, others: &[ConeProgram]) {
+    let mut layer = ConicLayer::new(a, settings.clone()).unwrap();
+    let first = answer(&mut layer, a);
+    for (k, other) in others.iter().enumerate() {
+        // Without a solution, or not differentiable: all the same.
+        let _ = layer.forward_program(other);
+        let again = answer(&mut layer, a);
+        assert_eq!(again.solution.x, first.solution.x, "{name}, after {k}");
+        assert!(again == first, "{name}, after {k}");
+    }
+    let mut fresh = ConicLayer::new(a, settings.clone()).unwrap();
+    assert!(answer(&mut fresh, a) == first, "{name}, another layer");
+}
+
+/// Settings that time nothing with each solver and each back end.
+fn all_untimed() -> Vec<(String, LayerSettings)> {
+    let mut all = Vec::new();
+    for forward in [ForwardSolver::Clarabel, ForwardSolver::DenseQp] {
+        for backend in [
+            LinearBackend::Dense,
+            LinearBackend::Simplicial,
+            LinearBackend::Supernodal,
+        ] {
+            let mut settings = untimed().with_forward(forward);
+            settings.settings.linear.backend = backend;
+            all.push((format!("{forward:?} {backend:?}"), settings));
+        }
+    }
+    let mut unrefined = untimed();
+    unrefined.settings.refine.enabled = false;
+    all.push(("unrefined".to_string(), unrefined));
+    for solver in [LinearSolver::Ldl, LinearSolver::Lu] {
+        let mut settings = untimed();
+        settings.settings.linear.solver = solver;
+        all.push((format!("{solver:?}"), settings));
+    }
+    all
+}
+
+#[test]
+fn an_answer_does_not_depend_on_what_was_solved_before() {
+    for family in families() {
+        let items = [1, 2].map(|k| family.item(k, MOVE));
+        for (name, settings) in all_untimed() {
+            let name = format!("{} {name}", family.name);
+            a_is_a(&name, &settings, &family.item(0, MOVE), &items);
+        }
+    }
+}
+
+#[test]
+fn an_answer_does_not_depend_on_what_was_solved_before_where_only_q_or_b_moves() {
+    for family in families() {
+        let a = &family.program;
+        let times = |v: &[f64], t: f64| v.iter().map(|x| t * x).collect::<Vec<f64>>();
+        // Near enough for the factorization to serve, and far from it.
+        let others: Vec<ConeProgram> = [1.0 + 1e-9, 1.0 + 1e-5, 1.01, 1.5]
+            .into_iter()
+            .flat_map(|t| [a.with_q(times(a.q(), t)), a.with_b(times(a.b(), t))])
+            .map(Result::unwrap)
+            .collect();
+        for (name, settings) in all_untimed() {
+            a_is_a(&format!("{} {name}", family.name), &settings, a, &others);
+        }
+    }
+}
+
+#[test]
+fn an_answer_does_not_depend_on_what_was_solved_before_where_systems_are_ill_conditioned() {
+    for (name, recipe) in recipes() {
+        for condition in [1e5, 1e8] {
+            for seed in 0..3 {
+                let recipe = recipe.clone().with_condition(condition).with_seed(seed);
+                // At 1e8 some recipes find no regular program.
+                let Ok(generated) = recipe.generate() else {
+                    continue;
+                };
+                let a = generated.program();
+                let times = |v: &[f64], t: f64| v.iter().map(|x| t * x).collect::<Vec<f64>>();
+                let others: Vec<ConeProgram> = [1.0 + 1e-9, 1.01, 0.5, 3.0]
+                    .into_iter()
+                    .flat_map(|t| [a.with_q(times(a.q(), t)), a.with_b(times(a.b(), t))])
+                    .map(Result::unwrap)
+                    .collect();
+                let name = format!("{name} {seed} at {condition:.0e}");
+                a_is_a(&name, &untimed(), a, &others);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_does_not_depend_on_a_program_without_a_solution() {
+    // minimize -x1 - x2 + x1^2 / 2 (or x1'1) subject to rows that can contradict each other.
+    let mut builder = ProgramBuilder::new(2);
+    builder.quadratic(0, 0, 1.0);
+    builder.linear(0, -1.0);
+    builder.linear(1, -1.0);
+    builder.inequality(&[(0, 1.0), (1, 1.0)], 1.0);
+    builder.inequality(&[(0, -1.0), (1, -1.0)], 3.0);
+    builder.inequality(&[(0, 1.0), (1, -1.0)], 2.0);
+    let a = builder.build().unwrap();
+    let infeasible = a.with_b(vec![1.0, -3.0, 2.0]).unwrap();
+    let unbounded = a.with_q(vec![-1.0, 5.0]).unwrap();
+    let degenerate = a.with_b(vec![1.0, -1.0, 1.0]).unwrap();
+    for (name, settings) in all_untimed() {
+        let others = [infeasible.clone(), unbounded.clone(), degenerate.clone()];
+        a_is_a(&name, &settings, &a, &others);
+    }
+}
+
+#[test]
+fn an_answer_does_not_depend_on_a_singular_program() {
+    // Two equal rows: z is not unique where they are active.
+    let mut builder = ProgramBuilder::new(2);
+    for j in 0..2 {
+        builder.quadratic(j, j, 1.0);
+        builder.linear(j, -1.0);
+    }
+    builder.inequality(&[(0, 1.0), (1, 0.5)], 0.5);
+    builder.inequality(&[(0, 1.0), (1, 0.5)], 0.5);
+    let a = builder.build().unwrap();
+    let others = [
+        a.with_q(vec![-2.0, -1.0]).unwrap(),
+        a.with_b(vec![0.5, 0.7]).unwrap(),
+        a.with_q(vec![0.1, 0.1]).unwrap(),
+    ];
+    for (name, settings) in all_untimed() {
+        a_is_a(&name, &settings, &a, &others);
+        for other in &others {
+            a_is_a(&name, &settings, other, &[a.clone()]);
+        }
+    }
+}
+
+#[test]
+fn a_warm_start_given_to_all_gives_the_same_answers_whatever_the_order() {
+    let cones = vec![Cone::Nonnegative(12), Cone::SecondOrder(5)];
+    let generated = Generator::new(10, cones).generate().unwrap();
+    let a = generated.program();
+    let moved: Vec<ConeProgram> = (1..4)
+        .map(|k| {
+            let q = a.q().iter().map(|q| q * (1.0 + 0.01 * f64::from(k)));
+            a.with_q(q.collect()).unwrap()
+        })
+        .collect();
+    let mut layer = ConicLayer::new(a, untimed()).unwrap();
+    let start = Box::new(layer.forward_program(a).unwrap().clone());
+    layer.set_warm_start(WarmStart::Given(start));
+    let there: Vec<Solution> = moved
+        .iter()
+        .map(|m| layer.forward_program(m).unwrap().clone())
+        .collect();
+    let back: Vec<Solution> = moved
+        .iter()
+        .rev()
+        .map(|m| layer.forward_program(m).unwrap().clone())
+        .collect();
+    for (there, back) in there.iter().zip(back.iter().rev()) {
+        assert!(super::support::distance(there, back) <= 1e-12);
+    }
+}
