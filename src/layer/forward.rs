@@ -8,7 +8,7 @@ use crate::error::{Result, Status};
 use crate::linsolve::Structure;
 use crate::newton::{Newton, Point};
 use crate::point::point_of;
-use crate::program::ConeProgram;
+use crate::program::{ConeProgram, NO_BOUND};
 use crate::refine::{NEAR_START, distance, refine_at, solve_with};
 use crate::settings::{ClarabelLinearSolver, RefineSettings, Settings};
 use crate::solution::Solution;
@@ -120,9 +120,13 @@ impl Item {
             WarmStart::Off => None,
             WarmStart::Previous => start,
             WarmStart::Given(solution) => {
-                solution.check(program)?;
-                let solution = solution.as_ref().clone();
-                Some((solution.x, solution.z, solution.s))
+                let mut start = Solution::clone(solution);
+                // A row that had no bound there: 1 is a guess, 1e20 is none.
+                for s in start.s.iter_mut().filter(|s| **s >= NO_BOUND) {
+                    *s = 1.0;
+                }
+                start.check(program)?;
+                Some((start.x, start.z, start.s))
             }
         };
         if let Some(start) = warm.filter(|_| settings.refine.enabled) {
