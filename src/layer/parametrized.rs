@@ -65,7 +65,10 @@ impl ParametrizedLayer {
     /// # Errors
     /// [`crate::Error::Dimension`], [`crate::Error::NonFinite`]; those of [`ConicLayer::forward`].
     pub fn forward(&mut self, theta: &[f64]) -> Result<&Solution> {
-        self.map.evaluate_into(theta, &mut self.data)?;
+        // A theta that is refused is a forward that failed: the one before is not left to be differentiated.
+        if let Err(error) = self.map.evaluate_into(theta, &mut self.data) {
+            return self.layer.forward_item(Err(error));
+        }
         self.layer.forward(&layer_data(&self.map, &self.data))
     }
 
