@@ -122,7 +122,10 @@ impl LayerCounts {
 pub struct ConicLayer {
     shared: Shared,
     workers: Vec<Worker>,
+    /// At least one.
     items: Vec<Item>,
+    /// How many of them the last batch had.
+    batch: usize,
     counts: LayerCounts,
     pool: Option<rayon::ThreadPool>,
 }
@@ -159,6 +162,7 @@ impl ConicLayer {
             },
             workers: (0..threads).map(|_| Worker::default()).collect(),
             items: vec![Item::default()],
+            batch: 1,
             counts: LayerCounts::default(),
             pool,
         })
@@ -216,13 +220,7 @@ impl ConicLayer {
 
     fn forward_item(&mut self, program: Result<ConeProgram>) -> Result<&Solution> {
         let item = &mut self.items[0];
-        let done = match program {
-            Ok(program) => item.forward(&self.shared, &mut self.workers[0], &program),
-            Err(error) => {
-                *item = Item::default();
-                Err(error)
-            }
-        };
+        let done = item.take(program, &self.shared, &mut self.workers[0]);
         self.counts.add(item);
         done?;
         Ok(self.derivative()?.solution())
@@ -319,16 +317,11 @@ impl ConicLayer {
     fn forward_all(&mut self, programs: Vec<Result<ConeProgram>>) -> Vec<Result<Solution>> {
         let count = programs.len();
         self.items.resize_with(count.max(1), Item::default);
+        self.batch = count;
         let forward = |worker: &mut Worker, item: &mut Item, program: Result<ConeProgram>| {
-            let done = program.and_then(|program| item.forward(&self.shared, worker, &program));
-            match (done, &item.derivative) {
-                (Ok(()), Some(derivative)) => Ok(derivative.solution().clone()),
-                (Err(error), _) => {
-                    *item = Item::default();
-                    Err(error)
-                }
-                (Ok(()), None) => Err(Error::NoForward { item: 0 }),
-            }
+            item.take(program, &self.shared, worker)?;
+            let found = item.derivative.as_ref().map(|d| d.solution().clone());
+            found.ok_or(Error::NoForward { item: 0 })
         };
         let mut jobs = self.items.iter_mut().zip(programs);
         let mut results: Vec<Option<Result<Solution>>> = (0..count).map(|_| None).collect();
@@ -382,7 +375,7 @@ impl ConicLayer {
         inputs: &[T],
         act: impl Fn(&mut Item, usize, &T) -> Result<R> + Sync,
     ) -> Result<Vec<Result<R>>> {
-        crate::program::check_length(what, self.items.len(), inputs.len())?;
+        crate::program::check_length(what, self.batch, inputs.len())?;
         let mut results: Vec<Option<Result<R>>> = inputs.iter().map(|_| None).collect();
         let jobs = self
             .items
@@ -427,6 +420,22 @@ fn share<J: Send>(
 }
 
 impl Item {
+    /// The forward of a program, or of data that are none.
+    fn take(
+        &mut self,
+        program: Result<ConeProgram>,
+        shared: &Shared,
+        worker: &mut Worker,
+    ) -> Result<()> {
+        match program {
+            Ok(program) => self.forward(shared, worker, &program),
+            Err(error) => {
+                *self = Item::default();
+                Err(error)
+            }
+        }
+    }
+
     fn ready(
         &mut self,
         item: usize,
