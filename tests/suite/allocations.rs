@@ -1,11 +1,13 @@
 //! The `*_into` forms allocate nothing.
 
 use conediff::{
-    Cone, DataTangent, Derivative, Generator, LinearSolver, Parametrization, Settings,
-    SolutionTangent, Wanted, solve,
+    Cone, ConicLayer, DataTangent, Derivative, Generator, LayerSettings, LinearBackend,
+    LinearSolver, Parametrization, Settings, SolutionTangent, Wanted, WarmStart, solve,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+
+use crate::families;
 
 struct Counting;
 
@@ -63,6 +65,68 @@ fn allocate_nothing(settings: &Settings) {
         let after = COUNT.with(Cell::get);
         assert!(vjp.unwrap().converged && jvp.unwrap().converged);
         assert_eq!(after - before, 0, "{cones:?} {:?}", settings.linear.solver);
+    }
+}
+
+/// Allocations of a layer's JVP and VJP into memory that has its lengths.
+fn allocations(
+    layer: &mut ConicLayer,
+    gradient: &mut DataTangent,
+    direction: &mut SolutionTangent,
+) -> usize {
+    let cotangent = SolutionTangent::random(layer.program(), 1);
+    let tangent = DataTangent::random(layer.program(), 2);
+    let before = COUNT.with(Cell::get);
+    let vjp = layer.backward_into(&cotangent, Wanted::default(), gradient);
+    let jvp = layer.jvp_into(&tangent, direction);
+    let after = COUNT.with(Cell::get);
+    assert!(vjp.unwrap().converged && jvp.unwrap().converged);
+    after - before
+}
+
+#[test]
+fn a_layers_jvp_and_vjp_allocate_nothing_whatever_was_solved_last() {
+    // Every kind of cone, and a PSD block that is the variable.
+    let names = [
+        "qp-dense-20",
+        "mpc-20",
+        "markowitz-200",
+        "soc-100x4",
+        "exp-200",
+        "power-30",
+        "genpower",
+        "psd-10",
+        "nearest-10",
+        "lmi-10",
+    ];
+    for family in names.iter().filter_map(|n| families::named(n)) {
+        for backend in [
+            LinearBackend::Auto,
+            LinearBackend::Dense,
+            LinearBackend::Simplicial,
+            LinearBackend::Supernodal,
+        ] {
+            let mut settings = LayerSettings::default();
+            settings.settings = settings.settings.with_linear_solver(LinearSolver::Ldl);
+            settings.settings.linear.backend = backend;
+            let mut layer = ConicLayer::new(&family.program, settings).unwrap();
+            layer.forward_program(&family.program).unwrap();
+            let mut gradient = DataTangent::zeros(&family.program);
+            let mut direction = SolutionTangent::zeros(&family.program);
+            // The first one already: the forward made the memory.
+            for (k, start) in [WarmStart::Off, WarmStart::Off, WarmStart::Previous]
+                .into_iter()
+                .enumerate()
+            {
+                let count = allocations(&mut layer, &mut gradient, &mut direction);
+                assert_eq!(count, 0, "{} {backend:?}, {k}", family.name);
+                // Moves of a tenth change the active set, and with it the sizes of what is in use.
+                layer.set_warm_start(start);
+                layer.forward_program(&family.item(k as u64, 0.1)).unwrap();
+            }
+            let count = allocations(&mut layer, &mut gradient, &mut direction);
+            assert_eq!(count, 0, "{} {backend:?}, at last", family.name);
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The layer: right in every mode, the same to the last bit where that is promised, and one item's fault that item's alone.
 
 mod backends;
-
+mod counts;
 mod determinism;
-
+mod faults;
 mod modes;
-
+mod parametrized;
 mod random;
+mod shapes;
 mod support;

@@ -6,7 +6,7 @@ use conediff::{
 };
 
 use super::random::recipes;
-use super::support::{Data, untimed};
+use super::support::{Data, INFEASIBLE, UNBOUNDED, small, untimed};
 use crate::families::{self, Family};
 
 const MOVE: f64 = 0.01;
@@ -182,17 +182,9 @@ fn an_answer_does_not_depend_on_what_was_solved_before_where_systems_are_ill_con
 
 #[test]
 fn an_answer_does_not_depend_on_a_program_without_a_solution() {
-    // minimize -x1 - x2 + x1^2 / 2 (or x1'1) subject to rows that can contradict each other.
-    let mut builder = ProgramBuilder::new(2);
-    builder.quadratic(0, 0, 1.0);
-    builder.linear(0, -1.0);
-    builder.linear(1, -1.0);
-    builder.inequality(&[(0, 1.0), (1, 1.0)], 1.0);
-    builder.inequality(&[(0, -1.0), (1, -1.0)], 3.0);
-    builder.inequality(&[(0, 1.0), (1, -1.0)], 2.0);
-    let a = builder.build().unwrap();
-    let infeasible = a.with_b(vec![1.0, -3.0, 2.0]).unwrap();
-    let unbounded = a.with_q(vec![-1.0, 5.0]).unwrap();
+    let a = small();
+    let infeasible = a.with_b(INFEASIBLE.to_vec()).unwrap();
+    let unbounded = a.with_q(UNBOUNDED.to_vec()).unwrap();
     let degenerate = a.with_b(vec![1.0, -1.0, 1.0]).unwrap();
     for (name, settings) in all_untimed() {
         let others = [infeasible.clone(), unbounded.clone(), degenerate.clone()];

@@ -1,8 +1,8 @@
 //! What the layer's tests share: settings that time nothing, owned data, known derivatives.
 
 use conediff::{
-    Checked, ClarabelLinearSolver, ConeProgram, ConicLayer, DataTangent, ForwardSolver, Generated,
-    LayerData, LayerSettings, LinearBackend, Settings, Solution, SolutionTangent, solve,
+    Checked, ClarabelLinearSolver, Cone, ConeProgram, ConicLayer, DataTangent, ForwardSolver,
+    Generated, LayerData, LayerSettings, LinearBackend, Settings, Solution, SolutionTangent, solve,
 };
 
 use crate::support::relative;
@@ -105,3 +105,21 @@ impl Known {
         jvp.max(self.vjp_error(&layer.backward(&self.cotangent).unwrap()))
     }
 }
+
+/// minimize x1^2 / 2 + q'x subject to x1 + x2 <= b1, x1 <= b2, -x1 <= b3, with an entry stored for x2's square: at the values
+/// given, x = (0, 1) is the solution; [`INFEASIBLE`] and [`UNBOUNDED`] take it away.
+pub fn small() -> ConeProgram {
+    ConeProgram::from_csc(
+        (&[0, 1, 2], &[0, 1], &[1.0, 0.0]),
+        vec![-1.0, -1.0],
+        (&[0, 3, 4], &[0, 1, 2, 0], &[1.0, 1.0, -1.0, 1.0]),
+        vec![1.0, 2.0, 1.0],
+        vec![Cone::Nonnegative(3)],
+    )
+    .unwrap()
+}
+
+/// b of [`small`] without a feasible point.
+pub const INFEASIBLE: [f64; 3] = [1.0, -3.0, 1.0];
+/// q of [`small`] without a lower bound.
+pub const UNBOUNDED: [f64; 2] = [-1.0, 1.0];
