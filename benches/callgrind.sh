@@ -22,13 +22,15 @@ count() {
 }
 
 status=0
-[ "${1:-}" != --store ] || : > "$stored"
+if [ "${1:-}" = --store ]; then
+  : > "$stored"
+fi
 for case in qp-dense-20-cold mpc-20-warm exp-200-cold; do
   # Start-up is in both counts.
   few=$(count "$case" 4)
   many=$(count "$case" 12)
   now=$(((many - few) / 8))
-  before=$(sed -n "s/^$case //p" "$stored")
+  before=$(sed -n "s/^$case //p" "$stored" 2> /dev/null || true)
   if [ "${1:-}" = --store ]; then
     echo "$case $now" >> "$stored"
     echo "$case: $now instructions a step"

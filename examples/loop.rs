@@ -51,7 +51,7 @@ fn main() -> Result<()> {
     seed.x[2] = 1.0;
     let (mut position, mut velocity, mut worst, mut doubtful) = (0.0, 0.0, 0.0_f64, 0);
     let mut seconds = [0.0; 3];
-    for k in (0..STEPS).progress() {
+    for k in (0..STEPS).progress_count(STEPS) {
         let time = PERIOD * k as f64;
         let target = 2.0 * (0.3 * time).sin() + (0.71 * time).cos();
         let (theta, start) = ([position, velocity, target], Instant::now());
