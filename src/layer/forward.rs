@@ -64,6 +64,7 @@ pub(super) enum Engine {
 pub(super) struct Shared {
     pub(super) program: ConeProgram,
     pub(super) settings: LayerSettings,
+    /// Of the patterns alone: the layer's own values may be those of no item.
     pub(super) structure: Arc<Structure>,
     /// For values that `structure` does not suit.
     pub(super) for_any_values: OnceLock<Arc<Structure>>,
@@ -76,7 +77,7 @@ impl Shared {
             return &self.structure;
         }
         self.for_any_values
-            .get_or_init(|| Arc::new(Structure::for_any_values(&self.program)))
+            .get_or_init(|| Arc::new(Structure::with_variables(&self.program, false)))
     }
 }
 

@@ -155,7 +155,7 @@ impl ConicLayer {
         Ok(Self {
             shared: Shared {
                 program: program.clone(),
-                structure: Arc::new(Structure::new(program)),
+                structure: Arc::new(Structure::with_variables(program, true)),
                 for_any_values: OnceLock::new(),
                 engine: OnceLock::new(),
                 settings,

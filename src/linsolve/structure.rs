@@ -119,12 +119,8 @@ impl Structure {
         }
     }
 
-    /// For any values: no block is taken as the variable.
-    pub(crate) fn for_any_values(program: &ConeProgram) -> Self {
-        Self::with_variables(program, false)
-    }
-
-    fn with_variables(program: &ConeProgram, are_sought: bool) -> Self {
+    /// With PSD blocks taken as the variable wherever the patterns allow it, or nowhere, which suits any values.
+    pub(crate) fn with_variables(program: &ConeProgram, are_sought: bool) -> Self {
         let (n, m) = (program.n(), program.m());
         let (p, a) = (program.p().pattern(), program.effective_a().pattern());
         let ranges = row_ranges(program.cones());
@@ -393,7 +389,7 @@ impl Structure {
             let sizes = v.entries.iter().map(|&k| a[k].abs());
             let (least, largest) =
                 sizes.fold((f64::INFINITY, 0.0_f64), |(l, g), x| (l.min(x), g.max(x)));
-            largest <= SPREAD * least
+            least > 0.0 && largest <= SPREAD * least
         })
     }
 

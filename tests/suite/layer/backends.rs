@@ -2,7 +2,7 @@
 
 use conediff::{
     Checked, Cone, ConeProgram, ConicLayer, DataTangent, Derivative, LinearBackend, LinearSolver,
-    Method, Projection, Settings, Solution, SolutionTangent,
+    Method, Projection, Settings, Solution, SolutionTangent, WarmStart,
 };
 use std::f64::consts::SQRT_2;
 
@@ -87,6 +87,43 @@ fn a_layer_on_each_back_end_is_right() {
     }
 }
 
+#[test]
+fn a_layer_with_each_method_is_right_cold_and_from_the_item_before() {
+    for (name, recipe) in recipes() {
+        let generated = recipe.generate().unwrap();
+        let program = generated.program();
+        for solver in [
+            LinearSolver::Auto,
+            LinearSolver::Ldl,
+            LinearSolver::Lu,
+            LinearSolver::Lsqr,
+        ] {
+            for start in [WarmStart::Off, WarmStart::Previous] {
+                let mut settings = untimed().with_warm_start(start);
+                settings.settings.linear.solver = solver;
+                let mut layer = ConicLayer::new(program, settings).unwrap();
+                for factor in [1.0, 1.0 + 1e-5, 1.01, 1e4, 1.0] {
+                    let q: Vec<f64> = program.q().iter().map(|q| factor * q).collect();
+                    let b: Vec<f64> = program.b().iter().map(|b| factor * b).collect();
+                    let moved = program.with_data(None, Some(&q), None, Some(&b)).unwrap();
+                    let solution = layer.forward_program(&moved).unwrap().clone();
+                    let error = Known::at(&moved, &solution).error(&mut layer);
+                    assert!(error <= KNOWN, "{name} {solver:?} {factor}: {error:e}");
+                    let error = relative(
+                        &solution.x,
+                        &generated
+                            .x()
+                            .iter()
+                            .map(|x| factor * x)
+                            .collect::<Vec<f64>>(),
+                    );
+                    assert!(error <= KNOWN, "{name} {solver:?} {factor}: {error:e}");
+                }
+            }
+        }
+    }
+}
+
 /// How the rows of a PSD block hold its variables.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Rows {
@@ -140,13 +177,12 @@ fn variable_block(
     let (top, first) = (order + 6, order + 6);
     // Column by column: (row, value).
     let mut columns: Vec<Vec<(usize, f64)>> = Vec::new();
-    for j in 0..n {
+    for j in 0..block + 3 {
         let mut column: Vec<(usize, f64)> = (0..top)
             .filter(|i| (i + j) % 3 != 0)
             .map(|i| (i, 0.5 * random.normal()))
             .collect();
-        if j < block {
-            let row = order_of[j];
+        if let Some(&row) = order_of.get(j) {
             let factor = match rows {
                 Rows::Plain => -1.0,
                 Rows::Matrix if is_diagonal[row] => -1.0,
@@ -347,5 +383,32 @@ fn a_psd_block_that_is_the_variable_may_lose_an_entry() {
             let error = Known::at(&without, &solution).error(&mut layer);
             assert!(error <= KNOWN, "{value:e}: {error:e}");
         }
+    }
+}
+
+#[test]
+fn a_psd_block_that_is_the_variable_may_lose_all_entries() {
+    // x fixed by three equalities, and -x + s = b for a PSD s; then s = b.
+    let make = |factor: f64, b: [f64; 6]| {
+        let (starts, rows) = ([0, 2, 4, 6], [0, 3, 1, 4, 2, 5]);
+        let values = [1.0, factor, 2.0, factor, 1.0, factor];
+        let cones = vec![Cone::Zero(3), Cone::PsdTriangle(2)];
+        let none = (&[0, 0, 0, 0][..], &[][..], &[][..]);
+        ConeProgram::from_csc(
+            none,
+            vec![1.0, -2.0, 0.5],
+            (&starts, &rows, &values),
+            b.to_vec(),
+            cones,
+        )
+    };
+    let b = [1.0, 0.5, 2.0, 1.0, 0.3, 2.0];
+    let mut layer = ConicLayer::new(&make(-1.0, b).unwrap(), untimed()).unwrap();
+    for factor in [-1.0, 0.0, -1.0, 0.0] {
+        let program = make(factor, b).unwrap();
+        let solution = layer.forward_program(&program).unwrap().clone();
+        assert!(relative(&solution.x, &[1.0, 0.25, 2.0]) <= KNOWN);
+        let error = Known::at(&program, &solution).error(&mut layer);
+        assert!(error <= KNOWN, "{factor}: {error:e}");
     }
 }
