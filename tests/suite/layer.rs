@@ -9,3 +9,4 @@ mod parametrized;
 mod random;
 mod shapes;
 mod support;
+mod verdicts;

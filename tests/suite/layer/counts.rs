@@ -79,10 +79,12 @@ fn a_batch_counts_what_the_loop_counts() {
     assert_eq!((batch.counts().failed, batch.counts().warm_missed), (3, 2));
 }
 
+type Make = fn(u64) -> Family;
+
 #[test]
 fn a_warm_start_that_misses_is_counted_and_answered_right() {
     // Each seed is another program altogether, of the same structure.
-    let makers: [(&str, fn(u64) -> Family); 6] = [
+    let makers: [(&str, Make); 6] = [
         ("qp-dense", |seed| families::qp_dense(20, 5, 20, seed)),
         ("optnet", |seed| families::optnet(20, 8, 20, seed)),
         ("entropy", |seed| families::entropy(30, 5, seed)),

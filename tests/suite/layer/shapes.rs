@@ -7,6 +7,7 @@ use conediff::{
 use sprs::CsMat;
 
 use super::support::{Data, KNOWN, Known, distance, small, solve_default, untimed};
+use crate::families;
 
 #[test]
 fn the_smallest_programs_are_solved_and_differentiated() {
@@ -193,4 +194,50 @@ fn rows_without_a_bound_may_change_from_item_to_item() {
             }
         }
     }
+}
+
+#[test]
+fn a_layer_may_be_made_for_a_template_of_zeros() {
+    for name in [
+        "qp-dense-20",
+        "mpc-20",
+        "markowitz-200",
+        "exp-200",
+        "power-30",
+        "psd-10",
+        "nearest-10",
+        "lmi-10",
+    ] {
+        let family = families::named(name).unwrap();
+        let program = &family.program;
+        let zeros = |len: usize| vec![0.0; len];
+        let template = program
+            .with_values(&zeros(program.p().nnz()), &zeros(program.a().nnz()))
+            .and_then(|t| t.with_q(zeros(program.n())))
+            .and_then(|t| t.with_b(zeros(program.m())))
+            .unwrap();
+        for forward in [ForwardSolver::Clarabel, ForwardSolver::DenseQp] {
+            let settings = untimed().with_forward(forward);
+            let mut layer = ConicLayer::new(&template, settings).unwrap();
+            for item in [family.item(0, 0.01), family.item(1, 0.01)] {
+                let solution = layer.forward(&Data::of(&item).all()).unwrap().clone();
+                let off = distance(&solution, &solve_default(&item));
+                let error = Known::at(&item, &solution).error(&mut layer);
+                assert!(off <= KNOWN && error <= KNOWN, "{name}: {off:e} {error:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_can_be_moved_to_another_thread() {
+    let mut layer = ConicLayer::new(&small(), LayerSettings::default()).unwrap();
+    layer.forward(&LayerData::default()).unwrap();
+    let thread = std::thread::spawn(move || {
+        let seed = SolutionTangent::random(&small(), 1);
+        let here = layer.backward(&seed).unwrap().value;
+        layer.forward(&LayerData::default()).unwrap();
+        here == layer.backward(&seed).unwrap().value
+    });
+    assert!(thread.join().unwrap());
 }
