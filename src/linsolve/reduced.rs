@@ -210,6 +210,10 @@ impl Reduced {
             let at = self.structure.indptr[slots.first + slot];
             self.values[at] = root;
         }
+        let curvature = variable.curvature(jacobian.program(), 0);
+        for &column in &variable.columns {
+            self.set_pivot(column, curvature);
+        }
         let a = jacobian.program().effective_a().values();
         for other in &variable.others {
             if self.row_factor[other.row] == 0.0 {

@@ -10,8 +10,8 @@
 //! | PSD, exponential, powers | eigenbasis rows, each on every column the block touches |
 //! | PSD whose matrix is the variable | eigenbasis rows on the variables in that basis: one entry each |
 //!
-//! In the last form a PSD block's rows of A have one entry each, in columns that P and the other curved blocks leave alone. With
-//! s = -S x for those columns, x = S^-1 U xi turns the block's rows into multiples of the identity and the other rows E x into
+//! In the last form a PSD block's rows of A have one entry each, in columns that the other curved blocks leave alone and where P is a
+//! multiple of the identity or nothing. With s = -S x for those columns, x = S^-1 U xi turns the block's rows into multiples of the identity and the other rows E x into
 //! (E S^-1 U) xi.
 
 use crate::cone::{Cone, row_ranges};
@@ -29,6 +29,9 @@ pub(super) const NONE: usize = usize::MAX;
 
 /// The entries of A that hold a PSD block's variables may differ by this factor: x = S^-1 U xi loses as many digits.
 const SPREAD: f64 = 1e4;
+
+/// P's entries on a PSD block's variables count as a multiple of the identity, which no rotation changes, if they are equal to this.
+const EVEN: f64 = 1e-9;
 
 /// More factor entries than this are refused: 8 GiB of values.
 const MAX_FACTOR: usize = 1 << 30;
@@ -86,6 +89,17 @@ pub(super) struct Variable {
     pub(super) columns: Vec<usize>,
     pub(super) entries: Vec<usize>,
     pub(super) others: Vec<Other>,
+}
+
+impl Variable {
+    /// P's diagonal entry of a row's variable in the block's own coordinates: P_jj over the square of A's entry.
+    pub(super) fn curvature(&self, program: &ConeProgram, row: usize) -> f64 {
+        let column = self.columns[row];
+        let (rows, values) = program.p().column(column);
+        let diagonal = rows.iter().position(|&i| i == column);
+        let scale = program.effective_a().values()[self.entries[row]];
+        diagonal.map_or(0.0, |k| values[k] / (scale * scale))
+    }
 }
 
 /// Another row of A on the variables of a PSD block.
@@ -149,11 +163,12 @@ impl Structure {
             }
         }
 
+        // Columns that P couples to others.
         let mut in_p = vec![false; n];
         for j in 0..n {
             for &i in &p.indices()[p.indptr()[j]..p.indptr()[j + 1]] {
-                in_p[i] = true;
-                in_p[j] = true;
+                in_p[i] |= i != j;
+                in_p[j] |= i != j;
             }
         }
         let mut signs = vec![1i8; n];
@@ -389,7 +404,9 @@ impl Structure {
             let sizes = v.entries.iter().map(|&k| a[k].abs());
             let (least, largest) =
                 sizes.fold((f64::INFINITY, 0.0_f64), |(l, g), x| (l.min(x), g.max(x)));
-            least > 0.0 && largest <= SPREAD * least
+            let first = v.curvature(program, 0);
+            let is_even = |row| (v.curvature(program, row) - first).abs() <= EVEN * first;
+            least > 0.0 && largest <= SPREAD * least && (0..v.columns.len()).all(is_even)
         })
     }
 

@@ -139,8 +139,10 @@ enum Rows {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Extra {
     Nothing,
-    /// A stored zero of P.
-    Cost,
+    /// A cost of 0.35 |S x|^2, which no rotation of the block changes.
+    EvenCost,
+    /// A stored zero of P beside its diagonal.
+    Coupling,
     /// An entry of P too small to matter.
     TinyCost,
     /// A second-order cone with stored zeros there.
@@ -217,7 +219,14 @@ fn variable_block(
 
     let mut p: Vec<Vec<(usize, f64)>> = vec![Vec::new(); n];
     match extra {
-        Extra::Cost => p[0].push((0, 0.0)),
+        Extra::EvenCost => {
+            for (j, column) in p.iter_mut().enumerate().take(block) {
+                let own = |e: &&(usize, f64)| (first..first + block).contains(&e.0);
+                let scale = columns[j].iter().find(own).unwrap().1;
+                column.push((j, 0.7 * scale * scale));
+            }
+        }
+        Extra::Coupling => p[1].push((0, 0.0)),
         Extra::TinyCost => p[0].push((0, 1e-30)),
         _ => {}
     }
@@ -228,7 +237,7 @@ fn variable_block(
     let mut q = vec![0.0; n];
     for j in 0..n {
         for &(i, value) in &p[j] {
-            assert_eq!(i, j);
+            assert!(i == j || value == 0.0);
             q[j] -= value * x[j];
         }
         for &(i, value) in &columns[j] {
@@ -285,9 +294,15 @@ const SHAPES: [(usize, usize); 4] = [(3, 2), (4, 2), (5, 2), (6, 3)];
 fn a_psd_block_that_is_the_variable_gives_the_derivatives_of_lu() {
     let mut worst = 0.0_f64;
     for (order, positive) in SHAPES {
-        for rows in [Rows::Plain, Rows::Scaled, Rows::Matrix] {
+        for (rows, extra) in [
+            (Rows::Plain, Extra::Nothing),
+            (Rows::Scaled, Extra::Nothing),
+            (Rows::Matrix, Extra::Nothing),
+            (Rows::Plain, Extra::EvenCost),
+            (Rows::Scaled, Extra::EvenCost),
+        ] {
             for seed in 0..3 {
-                let program = variable_block(order, positive, rows, Extra::Nothing, seed);
+                let program = variable_block(order, positive, rows, extra, seed);
                 let solution = solve_default(&program);
                 let lu = Settings::default().with_linear_solver(LinearSolver::Lu);
                 let (jvp, vjp) = derivatives(&program, &solution, &lu);
@@ -323,7 +338,7 @@ fn a_psd_block_has_the_same_derivatives_as_variable_and_as_rows() {
             let expected = layer.backward(&cotangent).unwrap();
             let error = Known::at(&free, &solution).error(&mut layer);
             assert!(error <= KNOWN, "{order} {rows:?}: {error:e}");
-            for extra in [Extra::Cost, Extra::TinyCost, Extra::Cone] {
+            for extra in [Extra::Coupling, Extra::TinyCost, Extra::Cone] {
                 let held = variable_block(order, positive, rows, extra, 7);
                 let mut layer = ConicLayer::new(&held, untimed()).unwrap();
                 let solution = layer.forward_program(&held).unwrap().clone();
