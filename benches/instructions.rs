@@ -7,7 +7,8 @@ mod families;
 mod support;
 
 use conediff::{
-    ConicLayer, DataTangent, ForwardPath, ForwardSolver, LayerSettings, LinearBackend, WarmStart,
+    ClarabelLinearSolver, ConicLayer, DataTangent, ForwardPath, ForwardSolver, LayerSettings,
+    LinearBackend, WarmStart,
 };
 use support::{STEP, Values, everything, known};
 
@@ -17,7 +18,6 @@ const ITEMS: usize = 8;
 struct Case {
     family: &'static str,
     forward: ForwardSolver,
-    clarabel: &'static str,
     backend: LinearBackend,
     warm: bool,
 }
@@ -26,7 +26,6 @@ fn case(name: &str) -> Option<Case> {
     let cold = |family, forward, backend| Case {
         family,
         forward,
-        clarabel: "qdldl",
         backend,
         warm: false,
     };
@@ -59,7 +58,7 @@ fn main() {
     let steps: usize = steps.parse().expect("a number of steps");
     let family = families::named(case.family).expect("a name of the list");
     let mut settings = LayerSettings {
-        clarabel: serde_json::from_value(case.clarabel.into()).expect("a name of Clarabel's"),
+        clarabel: ClarabelLinearSolver::Qdldl,
         warm_start: if case.warm {
             WarmStart::Previous
         } else {
