@@ -27,6 +27,9 @@ const GOOD_STEP: f64 = 1e-8;
 /// A Newton step whose relative residual is above this is not taken: the system was singular.
 const USABLE_STEP: f64 = 1e-3;
 
+/// Steps without a better point after which a guess is given up. A change of the active set takes one or two.
+const FRUITLESS_STEPS: usize = 3;
+
 /// Regularizations of a Newton step's factorization, after the structure's own.
 const REGULARIZATIONS: [f64; 2] = [1e-6, 1e-9];
 
@@ -134,7 +137,8 @@ impl Newton {
         self.run_with(start, settings, true)
     }
 
-    /// Like `run`, but gives up at the first system that is close to singular: from a guess that costs more than starting afresh.
+    /// Like `run`, but gives up at the first system that is close to singular, and after a few steps without progress: from a guess
+    /// that costs more than starting afresh.
     pub(crate) fn run_from_guess(
         &mut self,
         start: Point,
@@ -154,6 +158,7 @@ impl Newton {
         let mut best_relative = before;
         let (mut steps, mut last_step, mut best_step) = (0, 0.0, 0.0);
         let mut point = start.clone();
+        let mut since_best = 0;
         while steps < settings.max_steps && (best_relative.is_nan() || best_relative > ROUNDING) {
             let Some(step) = self.step(&point, is_patient) else {
                 break;
@@ -171,7 +176,13 @@ impl Newton {
                 best_step = last_step;
                 best = Some(next.clone());
             }
-            if settled || !next.relative.is_finite() {
+            since_best = if next.relative == best_relative {
+                0
+            } else {
+                since_best + 1
+            };
+            let is_lost = !is_patient && since_best >= FRUITLESS_STEPS;
+            if settled || is_lost || !next.relative.is_finite() {
                 break;
             }
             point = next;

@@ -17,8 +17,9 @@ use crate::tangent::norm_max;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-/// Newton steps from a warm start. Each active set met on the way takes one; a solve from scratch is cheaper than many.
-const WARM_STEPS: usize = 12;
+/// Newton steps from a warm start and from a cheap point. Each active set met on the way takes one; a solve from scratch is cheaper than
+/// many.
+const FEW_STEPS: usize = 12;
 
 /// A start whose refinement is this many times as large has run away, as points do where no solution exists.
 const RUN_AWAY: f64 = 1e2;
@@ -181,7 +182,7 @@ fn from_start(
         return Ok(None);
     };
     let refine = RefineSettings {
-        max_steps: settings.refine.max_steps.min(WARM_STEPS),
+        max_steps: settings.refine.max_steps.min(FEW_STEPS),
         ..settings.refine
     };
     let (point, refinement) = newton.run_from_guess(start, &refine);
@@ -240,7 +241,9 @@ impl Worker {
         };
         let start = solution.clone();
         let point = point_of(program, &solution).ok()?;
-        let point = refine_at(&mut solution, point, settings, newton).ok()?;
+        let mut few = *settings;
+        few.refine.max_steps = few.refine.max_steps.min(FEW_STEPS);
+        let point = refine_at(&mut solution, point, &few, newton).ok()?;
         // Where no solution exists, points run away and any residual is small beside them.
         let farthest = match start.status {
             Status::Solved => RUN_AWAY,
@@ -268,6 +271,16 @@ impl Worker {
         }
         for &engine in &engines {
             self.try_out(shared, engine, program, newton, &mut best);
+        }
+        if best.is_none() {
+            // Degenerate programs need the tight tolerance to find their active set.
+            for engine in &engines {
+                if let Engine::Clarabel(setup) = *engine {
+                    let tolerance = setup.tolerance.min(TIGHT);
+                    let engine = Engine::Clarabel(Setup { tolerance, ..setup });
+                    self.try_out(shared, engine, program, newton, &mut best);
+                }
+            }
         }
         if let Some((_, Engine::Clarabel(setup), _)) = best
             && setup.inner_refinement
