@@ -36,9 +36,11 @@ const REGULARIZATIONS: [f64; 2] = [1e-6, 1e-9];
 /// A step on curved blocks is solved to this times the residual it starts from: what the step leaves is quadratic in that.
 const FORCING: f64 = 1e-2;
 
-/// Relative changes of a curved block's v up to which a factorization made before serves a Newton step, and a derivative.
+/// Relative change of a curved block's v up to which a factorization made before serves a Newton step.
 const NEAR_FOR_STEP: f64 = 1e-3;
-const NEAR_FOR_DERIVATIVE: f64 = 1e-6;
+/// The same for a derivative, each with the condition number up to which its refinement takes a step or two; none beyond.
+const NEAR_FOR_DERIVATIVE: [(f64, f64); 3] =
+    [(1e-6, f64::INFINITY), (1e-4, 1e3), (0.0, f64::INFINITY)];
 
 /// A point with F and J there.
 #[derive(Debug, Clone)]
@@ -288,17 +290,22 @@ impl Newton {
         }
     }
 
-    /// The factorization for derivatives at a point: the one at hand if it was made near enough.
+    /// The factorization for derivatives at a point: the one at hand if it was made near enough for its condition.
     pub(crate) fn into_prepared(mut self, point: &Point) -> Result<Prepared> {
         let jacobian = &point.jacobian;
-        let near = self.near.min(NEAR_FOR_DERIVATIVE);
-        let is_near = |p: &Prepared| p.base().is_near(jacobian, near);
-        if !self.prepared.as_ref().is_some_and(is_near)
-            && self
-                .factor(jacobian, self.structure.regularization())
-                .is_err()
-        {
-            self.prepared = None;
+        for (near, condition) in NEAR_FOR_DERIVATIVE {
+            if let Some(prepared) = &mut self.prepared
+                && prepared.base().is_near(jacobian, self.near.min(near))
+            {
+                prepared.certify()?;
+                if prepared.condition() <= condition {
+                    break;
+                }
+            }
+            let regularization = self.structure.regularization();
+            if near == 0.0 && self.factor(jacobian, regularization).is_err() {
+                self.prepared = None;
+            }
         }
         match self.prepared {
             Some(mut prepared) => {

@@ -318,13 +318,20 @@ impl Worker {
         newton: &mut Newton,
         best: &mut Option<(f64, Engine, Found)>,
     ) {
-        if best.is_none()
-            && let Some((_, point, _)) = self.run(shared, engine, program, f64::INFINITY, newton)
-        {
-            // The linear step's own choices first: they are part of what is timed.
-            newton.calibrate(&point);
-        }
         self.set_up(shared, engine);
+        if best.is_none() {
+            let start = Instant::now();
+            let Some(found) = self.run(shared, engine, program, f64::INFINITY, newton) else {
+                return;
+            };
+            let time = start.elapsed().as_secs_f64();
+            // The linear step's own choices first: they are part of what is timed.
+            newton.calibrate(&found.1);
+            if time > LONG {
+                *best = Some((time, engine, found));
+                return;
+            }
+        }
         for _ in 0..TRIALS {
             let limit = best.as_ref().map_or(f64::INFINITY, |b| b.0);
             let start = Instant::now();
