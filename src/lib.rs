@@ -148,3 +148,8 @@ pub use tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The layer guide's code, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/layer.md")]
+struct LayerGuide;
