@@ -39,7 +39,7 @@ pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result
         unit_of_small(program),
         DefaultSettings::<f64>::default().max_step_fraction,
     );
-    let unit = norm_max(program.q()).max(norm_max(program.effective_b()));
+    let unit = size(program);
     let is_doubtful = match &first {
         Err(Error::Solver { .. }) => true,
         Err(Error::NotSolved { status, .. }) => *status != Status::MaxTime,
@@ -63,14 +63,30 @@ pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result
     attempt(program, &remaining, unit, SHORT_STEP).or(first)
 }
 
+/// The size of q and b.
+fn size(program: &ConeProgram) -> f64 {
+    norm_max(program.q()).max(norm_max(program.effective_b()))
+}
+
 /// The size of q and b if they are smaller than one, else one. Clarabel's tests are in part absolute: on data of size 1e-4 it stops
 /// far from the solution.
 fn unit_of_small(program: &ConeProgram) -> f64 {
-    let unit = norm_max(program.q()).max(norm_max(program.effective_b()));
+    let unit = size(program);
     if unit > 0.0 && unit < 1.0 { unit } else { 1.0 }
 }
 
-/// Above this size of q and b infeasibility is tried again at unit scale.
+/// As [`unit_of_small`]; the smaller of the sizes of q and b if both are large: many feasible programs fail the absolute part of the
+/// infeasibility test there. The larger one would leave nothing of a small q beside a bound far away.
+fn unit_of_small_or_large(program: &ConeProgram) -> f64 {
+    let sizes = [norm_max(program.q()), norm_max(program.effective_b())];
+    let smaller = sizes.into_iter().filter(|s| *s > 0.0).reduce(f64::min);
+    match smaller {
+        Some(smaller) if smaller > LARGE => smaller,
+        _ => unit_of_small(program),
+    }
+}
+
+/// Above this size of q and b infeasibility is tried again at unit scale, and a reused solver is given data of unit size.
 const LARGE: f64 = 1e2;
 
 /// The step fraction of the second run; Clarabel's own is 0.99.
@@ -200,7 +216,7 @@ impl ReusedSolver {
             return None;
         }
         let mut solver = self.solver.take()?;
-        let unit = unit_of_small(program);
+        let unit = unit_of_small_or_large(program);
         let current = self.current.as_ref();
         let same = (
             current.is_some_and(|c| program.p().is_same(c.p())),

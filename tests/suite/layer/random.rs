@@ -115,7 +115,7 @@ fn times(program: &ConeProgram, unit: f64) -> ConeProgram {
 #[test]
 fn solutions_scale_with_q_and_b() {
     for unit in [1e6, 1e-6] {
-        let mut worst = 0.0_f64;
+        let (mut worst, mut total, mut cheap) = (0.0_f64, 0, 0);
         for (name, recipe) in recipes() {
             for seed in 0..3 {
                 let generated = generated(&recipe, seed, 1e1);
@@ -128,9 +128,49 @@ fn solutions_scale_with_q_and_b() {
                 let error = from_chosen(&solve_default(&program), &generated, unit);
                 assert!(error <= KNOWN, "{name} {seed}, {unit:e}, solve: {error:e}");
                 worst = worst.max(error);
+                total += 1;
+                cheap += layer.counts().cheap;
             }
         }
-        println!("unit {unit:e}: {worst:.1e}");
+        println!("unit {unit:e}: {worst:.1e}, {cheap} of {total} cheap");
+        assert_eq!(cheap, total);
+    }
+}
+
+/// The program with x <= most beside its own constraints.
+fn with_bounds(program: &ConeProgram, most: f64) -> ConeProgram {
+    let (n, m, p, a) = (program.n(), program.m(), program.p(), program.a());
+    let (mut starts, mut rows, mut values) = (vec![0], Vec::new(), Vec::new());
+    for j in 0..n {
+        let column = a.pattern().indptr()[j]..a.pattern().indptr()[j + 1];
+        rows.extend_from_slice(&a.pattern().indices()[column.clone()]);
+        values.extend_from_slice(&a.values()[column]);
+        rows.push(m + j);
+        values.push(1.0);
+        starts.push(rows.len());
+    }
+    ConeProgram::from_csc(
+        (p.pattern().indptr(), p.pattern().indices(), p.values()),
+        program.q().to_vec(),
+        (&starts, &rows, &values),
+        [program.b(), &vec![most; n]].concat(),
+        [program.cones(), &[Cone::Nonnegative(n)]].concat(),
+    )
+    .unwrap()
+}
+
+#[test]
+fn bounds_far_away_leave_the_cheap_forward_and_the_solution() {
+    for (name, recipe) in recipes() {
+        let generated = generated(&recipe, 0, 1e1);
+        for most in [1e3, 1e6] {
+            let program = with_bounds(generated.program(), most);
+            let mut layer = ConicLayer::new(&program, untimed()).unwrap();
+            let found = layer.forward_program(&program).unwrap();
+            let error = relative(&found.x, generated.x());
+            assert!(error <= KNOWN, "{name}, {most:e}: {error:e}");
+            assert_eq!(layer.counts().cheap, 1, "{name}, {most:e}");
+        }
     }
 }
 
