@@ -13,7 +13,7 @@ use crate::linsolve::{Prepared, Structure, Workspace};
 use crate::program::ConeProgram;
 use crate::projection::{Block, Projection};
 use crate::residual::{ResidualJacobian, residual_and_size};
-use crate::settings::{LinearBackend, LinearSettings, RefineSettings};
+use crate::settings::{LinearBackend, LinearSettings, LinearSolver, RefineSettings};
 use crate::solution::Refinement;
 use crate::tangent::norm_max;
 use std::sync::Arc;
@@ -293,6 +293,9 @@ impl Newton {
     /// The factorization for derivatives at a point: the one at hand if it was made near enough for its condition.
     pub(crate) fn into_prepared(mut self, point: &Point) -> Result<Prepared> {
         let jacobian = &point.jacobian;
+        if let LinearSolver::Lu | LinearSolver::Lsqr = self.settings.solver {
+            return Prepared::with_structure(&self.structure, jacobian, self.settings);
+        }
         for (near, condition) in NEAR_FOR_DERIVATIVE {
             if let Some(prepared) = &mut self.prepared
                 && prepared.base().is_near(jacobian, self.near.min(near))
