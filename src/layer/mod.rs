@@ -9,9 +9,10 @@
 //! backward   one refined solve with the item's factorization
 //! ```
 //!
-//! Memory in bytes: for the structure about 40 (nnz(P) + nnz(A) + m) and Clarabel's own; for an item 16 an entry of the reduced
-//! system (nnz(P) + nnz(A) + a few m), 8 an entry of its factor (N^2 for the N active rows and columns if it is dense), and about 100
-//! (n + m). [`ConicLayer::item_bytes`] tells.
+//! Memory in bytes, with K the reduced system (nnz(P) + nnz(A) + n + m entries, more on curved cones): for the structure about 16 an
+//! entry of K, 8 an entry of the sparse factor's pattern, and Clarabel's own, once for each thread; for an item 16 an entry of K (24 if
+//! the factor is sparse), 8 an entry of the factor (N^2 of them for N active rows and columns if it is dense), and about 200 (n + m).
+//! [`ConicLayer::item_bytes`] tells; benches/README.md has it for every family.
 
 mod forward;
 mod parametrized;
