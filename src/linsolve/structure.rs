@@ -6,6 +6,7 @@
 //! | block | slots |
 //! |---|---|
 //! | zero, nonnegative | its rows of A as they are |
+//! | second-order, small | eigenbasis rows, each on every column the block touches |
 //! | second-order | one zeta a row, alpha, and a last one: eta, or the explicit row u1'A |
 //! | PSD, exponential, powers | eigenbasis rows, each on every column the block touches |
 //! | PSD whose matrix is the variable | eigenbasis rows on the variables in that basis: one entry each |
@@ -17,6 +18,7 @@
 use crate::cone::{Cone, row_ranges};
 use crate::error::{Error, Result};
 use crate::program::ConeProgram;
+use crate::projection::is_small;
 use faer::sparse::SymbolicSparseColMatRef;
 use faer::sparse::linalg::SupernodalThreshold;
 use faer::sparse::linalg::cholesky::{
@@ -181,7 +183,7 @@ impl Structure {
             signs.extend(std::iter::repeat_n(-1, rows.len()));
             let form = match cone {
                 _ if is_direct(cone) => Form::Rows,
-                Cone::SecondOrder(_) => {
+                Cone::SecondOrder(d) if !is_small(*d) => {
                     signs.extend([1, -1]);
                     Form::SecondOrder { columns }
                 }

@@ -20,6 +20,7 @@ mod tests;
 
 pub use psd::Psd;
 pub use second_order::SecondOrder;
+pub(crate) use second_order::is_small;
 pub use spectral::{Piece, Spectral};
 
 use crate::cone::{Cone, row_ranges};

@@ -67,6 +67,14 @@ fn norm(u: &[f64]) -> f64 {
     scale * u.iter().map(|x| (x / scale).powi(2)).sum::<f64>().sqrt()
 }
 
+/// Cones of up to this many rows go by their eigenbasis.
+const SMALL: usize = 4;
+
+/// True for the sizes whose reduced rows are those of the eigenbasis.
+pub(crate) fn is_small(rows: usize) -> bool {
+    rows <= SMALL
+}
+
 impl SecondOrder {
     pub(super) fn rows(&self) -> usize {
         self.w.len() + 1
@@ -102,7 +110,22 @@ impl SecondOrder {
         self.spectral_apply(0.0, 1.0, self.cobeta, u, out);
     }
 
-    /// Two forms of the reduced rows, both sparse in A's rows. For beta >= 1/2 the variables are zeta (one per row), alpha and eta;
+    /// True for cones so small that eigenbasis rows cost less than the sparse form: u1 with eigenvalue 1, and rows - 2 directions across w
+    /// with beta.
+    fn is_small(&self) -> bool {
+        is_small(self.rows())
+    }
+
+    /// The k-th direction across w, k >= 1: a column of the reflection that takes w to an axis.
+    fn across(&self, k: usize, i: usize) -> f64 {
+        let sign = if self.w[0] < 0.0 { -1.0 } else { 1.0 };
+        let entry = |i: usize| self.w[i] + if i == 0 { sign } else { 0.0 };
+        // |w + sign e0|^2 = 2 (1 + |w0|).
+        let own = if i == k { 1.0 } else { 0.0 };
+        own - entry(i) * entry(k) / (1.0 + self.w[0].abs())
+    }
+
+    /// Two forms of the reduced rows of larger cones, both sparse in A's rows. For beta >= 1/2 the variables are zeta (one per row), alpha and eta;
     /// below, eta's place is taken by a multiplier t of the explicit row u1'A: in the first form that direction would be
     /// scaled by sqrt(beta) and lost as beta -> 0.
     fn is_strong(&self) -> bool {
@@ -110,11 +133,21 @@ impl SecondOrder {
     }
 
     pub(super) fn reduced_len(&self) -> usize {
-        self.rows() + 2
+        if self.is_small() {
+            self.rows() - 1
+        } else {
+            self.rows() + 2
+        }
     }
 
     pub(super) fn coupling(&self, mut emit: impl FnMut(usize, usize, f64)) {
         let d = self.rows();
+        if self.is_small() {
+            for k in 1..d - 1 {
+                emit(k, k, -self.cobeta);
+            }
+            return;
+        }
         let (alpha, last) = (d, d + 1);
         let root = self.cobeta.sqrt() * FRAC_1_SQRT_2;
         for i in 0..d {
@@ -134,6 +167,16 @@ impl SecondOrder {
     pub(super) fn compress(&self, u: &[f64], w: &mut [f64]) {
         let d = self.rows();
         let sigma = self.beta.sqrt();
+        if self.is_small() {
+            w[0] = self.components(u).0;
+            for (k, w) in w.iter_mut().enumerate().skip(1) {
+                *w = sigma
+                    * (0..d - 1)
+                        .map(|i| self.across(k, i) * u[i + 1])
+                        .sum::<f64>();
+            }
+            return;
+        }
         for i in 0..d {
             w[i] = sigma * u[i];
         }
@@ -148,6 +191,14 @@ impl SecondOrder {
     pub(super) fn expand(&self, w: &[f64], u: &mut [f64]) {
         let d = self.rows();
         let sigma = self.beta.sqrt();
+        if self.is_small() {
+            u[0] = FRAC_1_SQRT_2 * w[0];
+            for i in 0..d - 1 {
+                let across = (1..d - 1).map(|k| self.across(k, i) * w[k]).sum::<f64>();
+                u[i + 1] = FRAC_1_SQRT_2 * w[0] * self.w[i] + sigma * across;
+            }
+            return;
+        }
         let t = if self.is_strong() {
             0.0
         } else {
@@ -164,7 +215,7 @@ impl SecondOrder {
         self.beta.sqrt()
     }
 
-    /// The last row only: the zeta rows are multiples of A's own.
+    /// All rows of a small cone; of a larger one the last only: the zeta rows are multiples of A's own.
     pub(super) fn column(
         &self,
         rows: &[usize],
@@ -172,6 +223,26 @@ impl SecondOrder {
         values: &[f64],
         mut emit: impl FnMut(usize, f64, f64),
     ) {
+        if self.is_small() {
+            let d = self.rows();
+            let sigma = self.beta.sqrt();
+            for row in 0..d - 1 {
+                let coefficient = |i: usize| match (row, i) {
+                    (0, 0) => FRAC_1_SQRT_2,
+                    (0, i) => FRAC_1_SQRT_2 * self.w[i - 1],
+                    (_, 0) => 0.0,
+                    (k, i) => sigma * self.across(k, i - 1),
+                };
+                let (mut sum, mut size) = (0.0, 0.0);
+                for (&i, &v) in rows.iter().zip(values) {
+                    let term = v * coefficient(i - start);
+                    sum += term;
+                    size += term.abs();
+                }
+                emit(row, sum, size);
+            }
+            return;
+        }
         if self.is_strong() {
             return;
         }
