@@ -38,9 +38,8 @@ const FORCING: f64 = 1e-2;
 
 /// Relative change of a curved block's v up to which a factorization made before serves a Newton step.
 const NEAR_FOR_STEP: f64 = 1e-3;
-/// The same for a derivative, each with the condition number up to which its refinement takes a step or two; none beyond.
-const NEAR_FOR_DERIVATIVE: [(f64, f64); 3] =
-    [(1e-6, f64::INFINITY), (1e-4, 1e3), (0.0, f64::INFINITY)];
+/// The same for a derivative, each with the condition number up to which its refinement takes a step or two.
+const NEAR_FOR_DERIVATIVE: [(f64, f64); 2] = [(1e-6, f64::INFINITY), (1e-4, 1e3)];
 
 /// A point with F and J there.
 #[derive(Debug, Clone)]
@@ -228,7 +227,6 @@ impl Newton {
         let others = REGULARIZATIONS.into_iter().filter(|r| *r != own);
         for regularization in std::iter::once(own).chain(others) {
             if self.factor(jacobian, regularization).is_err() {
-                self.prepared = None;
                 continue;
             }
             let missed = self.solve(target, jacobian, &rhs, &mut step)?;
@@ -274,48 +272,56 @@ impl Newton {
         Some(evidence.residual)
     }
 
+    /// Factors J; without success nothing is left, since what was at hand has lost its memory to the attempt.
     fn factor(&mut self, jacobian: &ResidualJacobian, regularization: f64) -> Result<()> {
         self.near = NEAR_FOR_STEP;
-        match &mut self.prepared {
-            Some(prepared) => prepared.refactor(jacobian, regularization),
-            None => {
-                self.prepared = Some(Prepared::for_newton(
-                    &self.structure,
-                    jacobian,
-                    regularization,
-                    self.settings,
-                )?);
-                Ok(())
+        let prepared = match self.prepared.take() {
+            Some(mut prepared) => {
+                prepared.refactor(jacobian, regularization)?;
+                prepared
             }
-        }
+            None => {
+                let (structure, settings) = (&self.structure, self.settings);
+                Prepared::for_newton(structure, jacobian, regularization, settings)?
+            }
+        };
+        self.prepared = Some(prepared);
+        Ok(())
     }
 
-    /// The factorization for derivatives at a point: the one at hand if it was made near enough for its condition.
-    pub(crate) fn into_prepared(mut self, point: &Point) -> Result<Prepared> {
-        let jacobian = &point.jacobian;
-        if let LinearSolver::Lu | LinearSolver::Lsqr = self.settings.solver {
-            return Prepared::with_structure(&self.structure, jacobian, self.settings);
-        }
-        for (near, condition) in NEAR_FOR_DERIVATIVE {
-            if let Some(prepared) = &mut self.prepared
-                && prepared.base().is_near(jacobian, self.near.min(near))
-            {
-                prepared.certify()?;
-                if prepared.condition() <= condition {
-                    break;
+    /// The factorization for derivatives at a point, with memory for its solves: the one at hand if it was made near enough for its
+    /// condition.
+    pub(crate) fn into_prepared(mut self, point: &Point) -> Result<(Prepared, Workspace)> {
+        let prepared = self.certified(&point.jacobian)?;
+        let mut work = match self.work {
+            Some(work) => work,
+            None => prepared.workspace(&point.jacobian),
+        };
+        prepared.fit(&point.jacobian, &mut work);
+        Ok((prepared, work))
+    }
+
+    fn certified(&mut self, jacobian: &ResidualJacobian) -> Result<Prepared> {
+        if let LinearSolver::Auto | LinearSolver::Ldl = self.settings.solver {
+            if let Some(mut prepared) = self.prepared.take() {
+                for (near, condition) in NEAR_FOR_DERIVATIVE {
+                    if prepared.base().is_near(jacobian, self.near.min(near))
+                        && prepared.certify()
+                        && prepared.condition() <= condition
+                    {
+                        return Ok(prepared);
+                    }
                 }
+                self.prepared = Some(prepared);
             }
             let regularization = self.structure.regularization();
-            if near == 0.0 && self.factor(jacobian, regularization).is_err() {
-                self.prepared = None;
+            if self.factor(jacobian, regularization).is_ok()
+                && let Some(mut prepared) = self.prepared.take()
+                && prepared.certify()
+            {
+                return Ok(prepared);
             }
         }
-        match self.prepared {
-            Some(mut prepared) => {
-                prepared.certify()?;
-                Ok(prepared)
-            }
-            None => Prepared::with_structure(&self.structure, jacobian, self.settings),
-        }
+        Prepared::with_structure(&self.structure, jacobian, self.settings)
     }
 }

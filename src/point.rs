@@ -18,7 +18,7 @@ const POLISHING_STEPS: usize = 3;
 /// Up to this condition number an unrefined solve estimates to two digits.
 const UNREFINED: f64 = 1e4;
 
-/// The rounding error of a sum relative to the root of its squared terms, with some care: of 783 hostile derivatives no estimate that
+/// The rounding error of a sum relative to the root of its squared terms, with some care: of 785 hostile derivatives no estimate that
 /// follows from it was more than five times too small.
 const ROUNDING: f64 = 2.5 * f64::EPSILON;
 
@@ -36,8 +36,7 @@ impl PreparedPoint {
     /// Takes over the factorization of Newton's method. Where the linear system is so ill-conditioned that Newton with a fixed
     /// regularization stopped early, the certified factorization takes the last steps, if `polish` allows.
     pub(crate) fn new(mut point: Point, newton: Newton, polish: bool) -> Result<Self> {
-        let prepared = newton.into_prepared(&point)?;
-        let mut work = prepared.workspace(&point.jacobian);
+        let (prepared, mut work) = newton.into_prepared(&point)?;
         let mut error = estimate(&point, &prepared, &mut work)?;
         let mut polished = 0;
         while polish && polished < POLISHING_STEPS && !prepared.is_singular() {

@@ -209,22 +209,14 @@ impl Prepared {
         self.refactor(&base, best.1)
     }
 
-    /// What a Newton step's factorization lacks for a derivative: the condition estimate, and another method where LDL' is not enough.
-    pub(crate) fn certify(&mut self) -> Result<()> {
-        if !self.condition.is_nan() {
-            return Ok(());
-        }
-        if let (Factors::Ldl(f), LinearSolver::Auto | LinearSolver::Ldl) =
-            (&self.factors, self.settings.solver)
+    /// Estimates the condition, which a Newton step's factorization lacks; false where LDL' is not enough for a derivative.
+    pub(crate) fn certify(&mut self) -> bool {
+        if let Factors::Ldl(f) = &self.factors
+            && self.condition.is_nan()
         {
-            let condition = f.condition(&mut SolveMemory::new(f));
-            if condition <= SINGULAR {
-                self.condition = condition;
-                return Ok(());
-            }
+            self.condition = f.condition(&mut SolveMemory::new(f));
         }
-        *self = Self::with_structure(&self.structure, &self.base, self.settings)?;
-        Ok(())
+        self.condition <= SINGULAR
     }
 
     /// The minimum-norm form of a Newton step at a singular point.
