@@ -4,7 +4,7 @@ use super::settings::{ForwardSolver, LayerSettings, WarmStart};
 use crate::cone::Cone;
 use crate::dense_qp::DenseQp;
 use crate::derivative::{Derivative, DerivativeWorkspace};
-use crate::error::{Result, Status};
+use crate::error::{Error, Result, Status};
 use crate::linsolve::Structure;
 use crate::newton::{Newton, Point};
 use crate::point::point_of;
@@ -73,6 +73,17 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// A copy of the program, if it has the layer's patterns and cones.
+    pub(super) fn same_structure(&self, program: &ConeProgram) -> Result<ConeProgram> {
+        if self.program.has_structure_of(program) {
+            Ok(program.clone())
+        } else {
+            Err(Error::PatternMismatch {
+                what: "the program",
+            })
+        }
+    }
+
     fn structure(&self, program: &ConeProgram) -> &Arc<Structure> {
         if self.structure.suits(program) {
             return &self.structure;
@@ -293,12 +304,10 @@ impl Worker {
         }
         if let Some((_, Engine::Clarabel(setup), _)) = best {
             let is_polyhedral = program.cones().iter().all(is_polyhedral);
-            let other = if is_polyhedral {
-                [TIGHT].iter()
-            } else {
-                [TIGHT, LOOSE].iter()
-            };
-            for &tolerance in other {
+            let others = [TIGHT, LOOSE]
+                .into_iter()
+                .take(if is_polyhedral { 1 } else { 2 });
+            for tolerance in others.filter(|t| *t != setup.tolerance) {
                 let engine = Engine::Clarabel(Setup { tolerance, ..setup });
                 self.try_out(shared, engine, program, newton, &mut best);
             }

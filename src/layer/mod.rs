@@ -205,18 +205,8 @@ impl ConicLayer {
     /// # Errors
     /// [`Error::PatternMismatch`] for another structure; those of [`ConicLayer::forward`].
     pub fn forward_program(&mut self, program: &ConeProgram) -> Result<&Solution> {
-        let program = self.same_structure(program);
+        let program = self.shared.same_structure(program);
         self.forward_item(program)
-    }
-
-    fn same_structure(&self, program: &ConeProgram) -> Result<ConeProgram> {
-        if self.shared.program.has_structure_of(program) {
-            Ok(program.clone())
-        } else {
-            Err(Error::PatternMismatch {
-                what: "the program",
-            })
-        }
     }
 
     fn forward_item(&mut self, program: Result<ConeProgram>) -> Result<&Solution> {
@@ -249,7 +239,8 @@ impl ConicLayer {
         self.items.get(item)?.path
     }
 
-    /// Bytes one item holds: factorization, program values, solution and memory for its derivatives.
+    /// Bytes one item holds: factorization (but for that of LU), solution and memory for its derivatives. Its own values of P and A, where
+    /// they move, come on top.
     pub fn item_bytes(&self, item: usize) -> usize {
         let of = |i: &Item| {
             let work = i.work.as_ref().map_or(0, |w| w.bytes());
@@ -304,42 +295,46 @@ impl ConicLayer {
 
     /// Solves for a batch of data, in order; an item that fails leaves the others alone.
     pub fn forward_batch(&mut self, data: &[LayerData<'_>]) -> Vec<Result<Solution>> {
-        let programs = |d: &LayerData<'_>| self.shared.program.with_data(d.p, d.q, d.a, d.b);
-        let programs: Vec<Result<ConeProgram>> = data.iter().map(programs).collect();
-        self.forward_all(programs)
+        self.forward_all(data, |shared, d| {
+            shared.program.with_data(d.p, d.q, d.a, d.b)
+        })
     }
 
     /// [`ConicLayer::forward_batch`] for programs with the layer's patterns and cones.
     pub fn forward_programs(&mut self, programs: &[ConeProgram]) -> Vec<Result<Solution>> {
-        let programs = programs.iter().map(|p| self.same_structure(p)).collect();
-        self.forward_all(programs)
+        self.forward_all(programs, Shared::same_structure)
     }
 
-    fn forward_all(&mut self, programs: Vec<Result<ConeProgram>>) -> Vec<Result<Solution>> {
-        let count = programs.len();
+    /// `program` makes an input a program, on the thread that solves it.
+    fn forward_all<T: Sync>(
+        &mut self,
+        inputs: &[T],
+        program: impl Fn(&Shared, &T) -> Result<ConeProgram> + Sync,
+    ) -> Vec<Result<Solution>> {
+        let count = inputs.len();
         self.items.resize_with(count.max(1), Item::default);
         self.batch = count;
-        let forward = |worker: &mut Worker, item: &mut Item, program: Result<ConeProgram>| {
-            item.take(program, &self.shared, worker)?;
+        let forward = |worker: &mut Worker, item: &mut Item, input: &T| {
+            item.take(program(&self.shared, input), &self.shared, worker)?;
             let found = item.derivative.as_ref().map(|d| d.solution().clone());
             found.ok_or(Error::NoForward { item: 0 })
         };
-        let mut jobs = self.items.iter_mut().zip(programs);
+        let mut jobs = self.items.iter_mut().zip(inputs);
         let mut results: Vec<Option<Result<Solution>>> = (0..count).map(|_| None).collect();
         // The first item settles what is timed once, before the others run side by side.
         let mut slots = results.iter_mut();
         if self.shared.engine.get().is_none()
-            && let (Some((item, program)), Some(slot)) = (jobs.next(), slots.next())
+            && let (Some((item, input)), Some(slot)) = (jobs.next(), slots.next())
         {
-            *slot = Some(forward(&mut self.workers[0], item, program));
+            *slot = Some(forward(&mut self.workers[0], item, input));
         }
         let jobs = Mutex::new(jobs.zip(slots));
         share(
             self.pool.as_ref(),
             &mut self.workers,
             &jobs,
-            |worker, ((item, program), slot)| {
-                *slot = Some(forward(worker, item, program));
+            |worker, ((item, input), slot)| {
+                *slot = Some(forward(worker, item, input));
             },
         );
         for item in self.items.iter().take(count) {

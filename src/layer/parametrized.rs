@@ -74,20 +74,13 @@ impl ParametrizedLayer {
 
     /// Solves at many theta; an item that fails leaves the others alone.
     pub fn forward_batch(&mut self, theta: &[Vec<f64>]) -> Vec<Result<Solution>> {
-        let evaluate = |theta: &Vec<f64>| {
+        let map = &self.map;
+        self.layer.forward_all(theta, |shared, theta| {
             let mut data = DataTangent::default();
-            let done = self.map.evaluate_into(theta, &mut data);
-            done.map(|()| data)
-        };
-        let data: Vec<Result<DataTangent>> = theta.iter().map(evaluate).collect();
-        let program = self.layer.program().clone();
-        let programs = data.into_iter().map(|data| {
-            let data = data?;
-            let data = layer_data(&self.map, &data);
-            program.with_data(data.p, data.q, data.a, data.b)
-        });
-        let programs = programs.collect();
-        self.layer.forward_all(programs)
+            map.evaluate_into(theta, &mut data)?;
+            let data = layer_data(map, &data);
+            shared.program.with_data(data.p, data.q, data.a, data.b)
+        })
     }
 
     /// Gradient of <cotangent, (x, z, s)> in theta at the last forward's solution.
