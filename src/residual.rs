@@ -30,27 +30,7 @@ pub fn residual(program: &ConeProgram, x: &[f64], v: &[f64]) -> Result<Vec<f64>>
     check_length("x", program.n(), x.len())?;
     check_length("v", program.m(), v.len())?;
     let projection = Projection::new(program.cones(), v)?;
-    let mut out = vec![0.0; program.n() + program.m()];
-    residual_into(program, x, projection.z(), projection.s(), &mut out);
-    Ok(out)
-}
-
-/// F from x, z and s.
-pub(crate) fn residual_into(
-    program: &ConeProgram,
-    x: &[f64],
-    z: &[f64],
-    s: &[f64],
-    out: &mut [f64],
-) {
-    let (top, bottom) = out.split_at_mut(program.n());
-    top.copy_from_slice(program.q());
-    program.p().multiply_symmetric_add(1.0, x, top);
-    program.effective_a().multiply_transpose_add(1.0, z, top);
-    for ((out, b), s) in bottom.iter_mut().zip(program.effective_b()).zip(s) {
-        *out = b - s;
-    }
-    program.effective_a().multiply_add(-1.0, x, bottom);
+    Ok(residual_and_size(program, x, projection.z(), projection.s()).0)
 }
 
 /// The root of the sum of squared terms of each row of F, n + m: rounding errors grow with it.

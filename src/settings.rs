@@ -187,8 +187,8 @@ pub struct Settings {
     /// A point whose distance to a kink is below this times (1 + the size of its row's terms) is ambiguous. Default 1e-9:
     /// after refinement weakly active rows stand at 1e-15, the others at 1e-6 or more.
     pub ambiguity: f64,
-    /// The estimated relative error a derivative may have and still be trusted. Default 2e-6: in 783 derivatives of hostile
-    /// programs with smaller estimates the largest error was 6.0e-7.
+    /// The estimated relative error a derivative may have and still be trusted. Default 2e-6: in 785 derivatives of hostile
+    /// programs with smaller estimates the largest error was 1.5e-6.
     pub accuracy: f64,
     /// Make every derivative that is not trusted an error. Default false: it comes back with its warnings.
     pub strict: bool,

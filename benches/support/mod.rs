@@ -1,7 +1,6 @@
 //! What the benchmarks share: Clarabel alone, items as a layer takes them, and what must hold for a time to count.
 
-// Each of its users needs a part of it.
-#![allow(dead_code)]
+#![allow(dead_code)] // Each of its users needs a part of it.
 
 use crate::families::{self, Family, Moving};
 use clarabel::algebra::CscMatrix;

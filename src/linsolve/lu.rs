@@ -79,7 +79,7 @@ impl Lu {
         })
     }
 
-    /// Bytes held, but for the symbolic part.
+    /// Bytes held beside faer's factorization, which does not tell its own.
     pub(super) fn bytes(&self) -> usize {
         16 * self.row_scale.len()
     }

@@ -12,8 +12,8 @@
 //! | PSD whose matrix is the variable | eigenbasis rows on the variables in that basis: one entry each |
 //!
 //! In the last form a PSD block's rows of A have one entry each, in columns that the other curved blocks leave alone and where P is a
-//! multiple of the identity or nothing. With s = -S x for those columns, x = S^-1 U xi turns the block's rows into multiples of the identity and the other rows E x into
-//! (E S^-1 U) xi.
+//! multiple of the identity or nothing. With s = -S x for those columns, x = S^-1 U xi turns the block's rows into multiples of
+//! the identity and the other rows E x into (E S^-1 U) xi.
 
 use crate::cone::{Cone, row_ranges};
 use crate::error::{Error, Result};

@@ -3,8 +3,7 @@
 //! A family is a program and what of its data moves from item to item in a batch, or from step to step in a loop. Everything
 //! follows from the seed. At seed 0 the solutions are unique and off every kink.
 
-// Each of its users needs a part of it.
-#![allow(dead_code)]
+#![allow(dead_code)] // Each of its users needs a part of it.
 
 use conediff::{Affine, Cone, ConeProgram, ProgramBuilder};
 use std::f64::consts::{SQRT_2, TAU};
