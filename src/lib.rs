@@ -132,7 +132,7 @@ pub use linsolve::{
 pub use parametrization::Parametrization;
 pub use pattern::{Pattern, SparseMatrix};
 pub use program::{ConeProgram, Csc, NO_BOUND};
-pub use projection::{Block, Margin, Piece, Projection, Psd, SecondOrder, Spectral};
+pub use projection::{Block, Diagonal, Margin, Piece, Projection, Psd, SecondOrder, Spectral};
 pub use refine::{refine, solve};
 pub use regularity::{Kink, RowState, Warning};
 pub use residual::{ResidualJacobian, Wanted, embedding_residual, residual};

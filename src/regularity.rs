@@ -53,6 +53,13 @@ pub(crate) fn row_states(projection: &Projection, kinks: &[Kink]) -> Vec<RowStat
                     RowState::Inactive
                 }
             })),
+            Block::Diagonal(b) => {
+                states.extend(b.lambda.iter().zip(&b.colambda).map(|x| match x {
+                    (_, 0.0) => RowState::Active,
+                    (0.0, _) => RowState::Inactive,
+                    _ => RowState::Curved,
+                }))
+            }
             _ => states.extend(std::iter::repeat_n(RowState::Curved, block.rows())),
         }
     }

@@ -199,11 +199,16 @@ impl ResidualJacobian {
                 (Block::Identity(_), Block::Identity(_))
                 | (Block::Vanishing(_), Block::Vanishing(_)) => true,
                 (Block::Orthant(a), Block::Orthant(b)) => a == b,
-                (Block::SecondOrder(_), Block::SecondOrder(_)) => is_close(rows),
-                (Block::Psd(a), Block::Psd(b)) => a.positive() == b.positive() && is_close(rows),
+                (Block::Diagonal(a), Block::Diagonal(b)) => a == b,
+                (Block::SecondOrder(a), Block::SecondOrder(b)) => {
+                    a.is_like(b, distance) && is_close(rows)
+                }
+                (Block::Psd(a), Block::Psd(b)) => a.is_like(b, distance) && is_close(rows),
                 (Block::Spectral(a), Block::Spectral(b)) => {
                     let is_same = |(a, b): (&f64, &f64)| (*a > 0.0) == (*b > 0.0);
-                    a.lambda.iter().zip(&b.lambda).all(is_same) && is_close(rows)
+                    // Of several elements at one point only the same one is equal.
+                    let is_like = distance > 0.0 || a == b;
+                    is_like && a.lambda.iter().zip(&b.lambda).all(is_same) && is_close(rows)
                 }
                 _ => false,
             })

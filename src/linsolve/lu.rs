@@ -151,7 +151,7 @@ pub(super) fn dense_entries(jacobian: &ResidualJacobian) -> usize {
         use crate::projection::Block;
         let d = rows.len();
         total = total.saturating_add(match block {
-            Block::Identity(_) | Block::Vanishing(_) | Block::Orthant(_) => d,
+            Block::Identity(_) | Block::Vanishing(_) | Block::Orthant(_) | Block::Diagonal(_) => d,
             _ => d.saturating_mul(d.saturating_add(program.n().min(d.saturating_mul(8)))),
         });
     }

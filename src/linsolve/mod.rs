@@ -14,6 +14,8 @@ mod lu;
 mod reduced;
 mod refined;
 mod structure;
+#[cfg(test)]
+mod tests;
 
 pub use evidence::{Evidence, Method, StopReason};
 use ldl::Backend;

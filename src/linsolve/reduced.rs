@@ -102,7 +102,13 @@ impl Reduced {
                         self.fill_part(jacobian, slots, block, t, part.entries.clone());
                     }
                 }
-                Form::Variable(variable) => self.fill_variable(jacobian, slots, block, variable),
+                Form::Variable(_) => {}
+            }
+        }
+        // These take the factors of the other rows.
+        for (slots, block) in structure.slots.iter().zip(projection.blocks()) {
+            if let Form::Variable(variable) = &slots.form {
+                self.fill_variable(jacobian, slots, block, variable);
             }
         }
         let a = program.effective_a();
@@ -128,6 +134,14 @@ impl Reduced {
     }
 
     fn fill_rows(&mut self, slots: &Slots, block: &Block) {
+        if let Block::Diagonal(b) = block {
+            for (k, row) in slots.rows.clone().enumerate() {
+                self.row_factor[row] = b.lambda[k].sqrt();
+                self.set_pivot(slots.first + k, -b.colambda[k]);
+                self.is_active[slots.first + k] = b.lambda[k] > 0.0;
+            }
+            return;
+        }
         for (k, row) in slots.rows.clone().enumerate() {
             let is_active = match block {
                 Block::Identity(_) => true,
@@ -216,14 +230,15 @@ impl Reduced {
         }
         let a = jacobian.program().effective_a().values();
         for other in &variable.others {
-            if self.row_factor[other.row] == 0.0 {
+            let factor = self.row_factor[other.row];
+            if factor == 0.0 {
                 continue;
             }
             let rows: Vec<usize> = other.entries.iter().map(|e| e.0).collect();
             let values: Vec<f64> = other
                 .entries
                 .iter()
-                .map(|&(row, k)| a[k] / a[variable.entries[row]])
+                .map(|&(row, k)| factor * a[k] / a[variable.entries[row]])
                 .collect();
             match block {
                 Block::Psd(b) => {
@@ -416,6 +431,11 @@ impl Reduced {
                         *w = if *active { *u } else { 0.0 };
                     }
                 }
+                (Form::Rows, Block::Diagonal(b)) => {
+                    for ((w, u), lambda) in w.iter_mut().zip(u).zip(&b.lambda) {
+                        *w = lambda.sqrt() * u;
+                    }
+                }
                 _ => {
                     let (used, rest) = w.split_at_mut(block.reduced_len());
                     block.compress(u, used, scratch);
@@ -439,6 +459,11 @@ impl Reduced {
                 (Form::Rows, Block::Orthant(active)) => {
                     for ((w, u), active) in w.iter().zip(u).zip(active) {
                         *u = if *active { *w } else { 0.0 };
+                    }
+                }
+                (Form::Rows, Block::Diagonal(b)) => {
+                    for ((w, u), lambda) in w.iter().zip(u).zip(&b.lambda) {
+                        *u = lambda.sqrt() * w;
                     }
                 }
                 _ => block.expand(&w[..block.reduced_len()], u, scratch),

@@ -6,6 +6,7 @@
 //! The reduced symmetric system of the linear step needs D only through C and E, block by block: dz = C'w where
 //! C r2 = C A dx - E w (all with the signs of [`crate::residual`]). For an eigenbasis C = L^(1/2) U_a' and E = I - L.
 
+mod diagonal;
 mod exponential;
 mod generalized_power;
 mod numeric;
@@ -18,6 +19,7 @@ mod spectral;
 #[cfg(test)]
 mod tests;
 
+pub use diagonal::Diagonal;
 pub use psd::Psd;
 pub use second_order::SecondOrder;
 pub(crate) use second_order::is_small;
@@ -38,9 +40,11 @@ pub enum Block {
     Vanishing(usize),
     /// Diagonal of zeros and ones.
     Orthant(Vec<bool>),
-    /// Middle piece of a second-order cone.
+    /// Diagonal with any eigenvalues in [0, 1].
+    Diagonal(Diagonal),
+    /// A second-order cone between D = 0 and D = I.
     SecondOrder(SecondOrder),
-    /// PSD cone with eigenvalues of both signs.
+    /// A PSD cone between D = 0 and D = I.
     Psd(Psd),
     /// A small dense eigendecomposition: exponential and power cones.
     Spectral(Spectral),
@@ -140,6 +144,12 @@ impl Projection {
     /// One margin per cone.
     pub fn margins(&self) -> &[Margin] {
         &self.margins
+    }
+
+    /// The same point with other elements of the Jacobian, one block per cone with that cone's rows.
+    #[allow(dead_code)]
+    pub(crate) fn with_blocks(self, blocks: Vec<Block>) -> Self {
+        Self { blocks, ..self }
     }
 
     /// Blocks with their rows.
@@ -254,6 +264,7 @@ impl Block {
         match self {
             Block::Identity(d) | Block::Vanishing(d) => *d,
             Block::Orthant(active) => active.len(),
+            Block::Diagonal(b) => b.rows(),
             Block::SecondOrder(b) => b.rows(),
             Block::Psd(b) => b.rows(),
             Block::Spectral(b) => b.dim,
@@ -269,6 +280,7 @@ impl Block {
                     out[i] = if active[i] { u[i] } else { 0.0 };
                 }
             }
+            Block::Diagonal(b) => b.apply(u, out),
             Block::SecondOrder(b) => b.apply(u, out),
             Block::Psd(b) => b.apply(u, out, scratch),
             Block::Spectral(b) => b.apply(u, out),
@@ -284,6 +296,7 @@ impl Block {
                     out[i] = if active[i] { 0.0 } else { u[i] };
                 }
             }
+            Block::Diagonal(b) => b.apply_complement(u, out),
             Block::SecondOrder(b) => b.apply_complement(u, out),
             Block::Psd(b) => b.apply_complement(u, out, scratch),
             Block::Spectral(b) => b.apply_complement(u, out),
@@ -296,6 +309,7 @@ impl Block {
             Block::Identity(d) => *d,
             Block::Vanishing(_) => 0,
             Block::Orthant(active) => active.iter().filter(|a| **a).count(),
+            Block::Diagonal(b) => b.reduced_len(),
             Block::SecondOrder(b) => b.reduced_len(),
             Block::Psd(b) => b.reduced_len(),
             Block::Spectral(b) => b.lambda.iter().filter(|l| **l > 0.0).count(),
@@ -305,6 +319,7 @@ impl Block {
     /// Emits (row, column, value) with row <= column of -E.
     pub(crate) fn coupling(&self, mut emit: impl FnMut(usize, usize, f64)) {
         match self {
+            Block::Diagonal(b) => b.coupling(emit),
             Block::SecondOrder(b) => b.coupling(emit),
             Block::Psd(b) => b.coupling(emit),
             Block::Spectral(b) => {
@@ -326,6 +341,7 @@ impl Block {
                     *w = *u;
                 }
             }
+            Block::Diagonal(b) => b.compress(u, w),
             Block::SecondOrder(b) => b.compress(u, w),
             Block::Psd(b) => b.compress(u, w, scratch),
             Block::Spectral(b) => {
@@ -352,6 +368,7 @@ impl Block {
                     };
                 }
             }
+            Block::Diagonal(b) => b.expand(w, u),
             Block::SecondOrder(b) => b.expand(w, u),
             Block::Psd(b) => b.expand(w, u, scratch),
             Block::Spectral(b) => {
@@ -376,7 +393,7 @@ impl Block {
         mut emit: impl FnMut(usize, f64, f64),
     ) {
         match self {
-            Block::Identity(_) | Block::Vanishing(_) | Block::Orthant(_) => {}
+            Block::Identity(_) | Block::Vanishing(_) | Block::Orthant(_) | Block::Diagonal(_) => {}
             Block::SecondOrder(b) => b.column(rows, start, values, emit),
             Block::Psd(b) => b.column(rows, start, values, emit),
             Block::Spectral(b) => {

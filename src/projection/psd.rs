@@ -2,7 +2,8 @@
 //!
 //! With smat(v) = Q diag(l) Q' the projection keeps the positive eigenvalues, and D H = Q (W o (Q'HQ)) Q' with W = 1 on pairs of
 //! positive, 0 on pairs of nonpositive eigenvalues and l_i / (l_i - l_j) for l_i > 0 >= l_j. At a zero eigenvalue this is
-//! the element with W = 0 on the zero block.
+//! the element with W = 0 on the zero block. Elements inside the hull of the Jacobian, and smoothed projections, have weights W in
+//! [0, 1] on the positive pairs too; with every eigenvector counted as positive, W is any symmetric matrix.
 //!
 //! # References
 //! Malick, Sendov, Clarke generalized Jacobian of the projection onto the cone of positive semidefinite matrices, 2006, Thm 2.3.
@@ -29,6 +30,17 @@ pub struct Psd {
     root: Mat<f64>,
     /// 1 - W there, without subtraction.
     complement: Mat<f64>,
+    /// W on pairs of positive ones; `None` for 1.
+    weights: Option<Weights>,
+}
+
+/// W on the pairs i <= j of positive eigenvalues, in svec's order.
+#[derive(Debug, Clone, PartialEq)]
+struct Weights {
+    /// sqrt(W).
+    root: Vec<f64>,
+    /// 1 - W, without subtraction.
+    complement: Vec<f64>,
 }
 
 /// The lower triangle mirrored: a full symmetric matrix written to `out`, k*k column-major.
@@ -63,11 +75,8 @@ fn view(data: &[f64], rows: usize, cols: usize) -> MatRef<'_, f64> {
     MatRef::from_column_major_slice(data, rows, cols)
 }
 
-/// Projects v; writes z and s and returns an element of the Jacobian and the margin. `None` if the eigenvalue iteration fails.
-pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Option<(Block, f64)> {
-    if k == 0 {
-        return Some((Block::Vanishing(0), f64::INFINITY));
-    }
+/// Eigenvalues of smat(v), decreasing, and their eigenvectors; k >= 1. `None` if the iteration fails.
+pub(super) fn eigen_decreasing(k: usize, v: &[f64]) -> Option<(Vec<f64>, Mat<f64>)> {
     // faer 0.24's divide and conquer (orders above 128) is silently inaccurate away from norm 1: scale by a power of two.
     let largest = v.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
     let unit = if largest > 0.0 {
@@ -87,6 +96,25 @@ pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Opti
     let scaled = eigen.S().column_vector();
     let values: Vec<f64> = scaled.iter().rev().map(|l| l * unit).collect();
     let vectors = Mat::from_fn(k, k, |i, j| eigen.U()[(i, k - 1 - j)]);
+    Some((values, vectors))
+}
+
+/// out = svec(V diag(values) V') for the first eigenvectors.
+pub(super) fn compose(vectors: MatRef<'_, f64>, values: &[f64], out: &mut [f64]) {
+    let k = vectors.nrows();
+    let mut full = vec![0.0; k * k];
+    // Half of everything, since svec_sum adds the transpose.
+    let half = Mat::from_fn(k, values.len(), |i, j| 0.5 * values[j] * vectors[(i, j)]);
+    product(half.as_ref(), vectors.transpose(), &mut full);
+    svec_sum(&full, k, out);
+}
+
+/// Projects v; writes z and s and returns an element of the Jacobian and the margin. `None` if the eigenvalue iteration fails.
+pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Option<(Block, f64)> {
+    if k == 0 {
+        return Some((Block::Vanishing(0), f64::INFINITY));
+    }
+    let (values, vectors) = eigen_decreasing(k, v)?;
     let margin = values.iter().fold(f64::INFINITY, |m, l| m.min(l.abs()));
     let positive = values.iter().take_while(|l| **l > 0.0).count();
     if positive == k {
@@ -101,16 +129,10 @@ pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Opti
         }
         return Some((Block::Vanishing(v.len()), margin));
     }
-    let mut part = |from: usize, to: usize, sign: f64, out: &mut [f64]| {
-        let q = vectors.as_ref().subcols(from, to - from);
-        let half = Mat::from_fn(k, to - from, |i, j| {
-            0.5 * sign * values[from + j] * q[(i, j)]
-        });
-        product(half.as_ref(), q.transpose(), &mut full);
-        svec_sum(&full, k, out);
-    };
-    part(0, positive, 1.0, z);
-    part(positive, k, -1.0, s);
+    let (above, below) = values.split_at(positive);
+    let below: Vec<f64> = below.iter().map(|l| -l).collect();
+    compose(vectors.as_ref().subcols(0, positive), above, z);
+    compose(vectors.as_ref().subcols(positive, k - positive), &below, s);
     let fraction = |top: usize, i: usize, j: usize| {
         let l = [values[i], -values[positive + j]];
         l[top] / (l[0] + l[1])
@@ -124,19 +146,81 @@ pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Opti
             vectors,
             root,
             complement,
+            weights: None,
         }),
         margin,
     ))
 }
 
 impl Psd {
-    pub(super) fn rows(&self) -> usize {
-        self.k * (self.k + 1) / 2
+    /// From orthonormal eigenvectors (k x k) of which the first `positive` span the range of D, and the function that gives (W, 1 - W) for a
+    /// pair i <= j, i < positive.
+    #[allow(dead_code)]
+    pub(crate) fn from_parts(
+        positive: usize,
+        vectors: Mat<f64>,
+        weight: impl Fn(usize, usize) -> (f64, f64),
+    ) -> Self {
+        let k = vectors.nrows();
+        let mixed = |i: usize, j: usize| weight(i, positive + j);
+        let (mut root, mut complement) = (Vec::new(), Vec::new());
+        for j in 0..positive {
+            for i in 0..=j {
+                let (w, co) = weight(i, j);
+                root.push(w.sqrt());
+                complement.push(co);
+            }
+        }
+        Self {
+            k,
+            positive,
+            root: Mat::from_fn(positive, k - positive, |i, j| mixed(i, j).0.sqrt()),
+            complement: Mat::from_fn(positive, k - positive, |i, j| mixed(i, j).1),
+            vectors,
+            weights: Some(Weights { root, complement }),
+        }
     }
 
-    /// Number of positive eigenvalues.
-    pub(crate) fn positive(&self) -> usize {
-        self.positive
+    /// True for two plain blocks with as many positive eigenvalues, and for weighted ones that differ by no more than `distance` in
+    /// each number.
+    pub(crate) fn is_like(&self, other: &Self, distance: f64) -> bool {
+        if self.positive != other.positive {
+            return false;
+        }
+        let is_close = |a: &[f64], b: &[f64]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= distance)
+        };
+        let are_close = |a: &Mat<f64>, b: &Mat<f64>| {
+            let columns = a.ncols().min(b.ncols());
+            (0..columns).all(|j| is_close(a.col_as_slice(j), b.col_as_slice(j)))
+        };
+        match (&self.weights, &other.weights) {
+            (None, None) => true,
+            (Some(a), Some(b)) => {
+                is_close(&a.root, &b.root)
+                    && is_close(&a.complement, &b.complement)
+                    && are_close(&self.root, &other.root)
+                    && are_close(&self.complement, &other.complement)
+                    && are_close(&self.vectors, &other.vectors)
+            }
+            _ => false,
+        }
+    }
+
+    /// sqrt(W) of a pair i <= j of positive eigenvalues.
+    fn positive_root(&self, i: usize, j: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |w| w.root[index(i, j)])
+    }
+
+    /// 1 - W of such a pair.
+    fn positive_complement(&self, i: usize, j: usize) -> f64 {
+        self.weights
+            .as_ref()
+            .map_or(0.0, |w| w.complement[index(i, j)])
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.k * (self.k + 1) / 2
     }
 
     /// Entries of scratch memory the operations below need.
@@ -192,6 +276,11 @@ impl Psd {
     pub(super) fn apply(&self, u: &[f64], out: &mut [f64], scratch: &mut [f64]) {
         self.rotate(u, scratch);
         for j in 0..self.positive {
+            if self.weights.is_some() {
+                for i in 0..self.positive {
+                    scratch[j * self.k + i] *= self.positive_root(i, j).powi(2);
+                }
+            }
             for i in self.positive..self.k {
                 scratch[j * self.k + i] *= self.root[(j, i - self.positive)].powi(2);
             }
@@ -210,7 +299,7 @@ impl Psd {
             for i in 0..k {
                 let (a, b) = (i.min(j), i.max(j));
                 m[j * k + i] *= if b < self.positive {
-                    0.0
+                    0.5 * self.positive_complement(a, b)
                 } else if a < self.positive {
                     0.5 * self.complement[(a, b - self.positive)]
                 } else {
@@ -230,6 +319,11 @@ impl Psd {
 
     pub(super) fn coupling(&self, mut emit: impl FnMut(usize, usize, f64)) {
         let hard = self.positive * (self.positive + 1) / 2;
+        if let Some(weights) = &self.weights {
+            for (row, complement) in weights.complement.iter().enumerate() {
+                emit(row, row, -complement);
+            }
+        }
         for j in 0..self.k - self.positive {
             for i in 0..self.positive {
                 let row = hard + j * self.positive + i;
@@ -248,6 +342,11 @@ impl Psd {
             }
             w[index(j, j)] = m[j * k + j];
         }
+        if let Some(weights) = &self.weights {
+            for (w, root) in w.iter_mut().zip(&weights.root) {
+                *w *= root;
+            }
+        }
         for j in 0..k - p {
             for i in 0..p {
                 w[hard + j * p + i] = SQRT_2 * self.root[(i, j)] * m[i * k + p + j];
@@ -265,11 +364,11 @@ impl Psd {
         let hard = p * (p + 1) / 2;
         for j in 0..p {
             for i in 0..j {
-                let x = w[index(i, j)] * FRAC_1_SQRT_2;
+                let x = self.positive_root(i, j) * w[index(i, j)] * FRAC_1_SQRT_2;
                 scratch[j * k + i] = x;
                 scratch[i * k + j] = x;
             }
-            scratch[j * k + j] = w[index(j, j)];
+            scratch[j * k + j] = self.positive_root(j, j) * w[index(j, j)];
         }
         for j in 0..k - p {
             for i in 0..p {
@@ -348,7 +447,10 @@ impl Psd {
     /// L^(1/2) on the slots with a positive eigenvalue, in their order.
     pub(crate) fn roots(&self) -> Vec<f64> {
         let p = self.positive;
-        let mut roots = vec![1.0; p * (p + 1) / 2];
+        let mut roots = match &self.weights {
+            Some(weights) => weights.root.clone(),
+            None => vec![1.0; p * (p + 1) / 2],
+        };
         for j in 0..self.k - p {
             roots.extend((0..p).map(|i| self.root[(i, j)]));
         }

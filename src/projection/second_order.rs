@@ -2,7 +2,8 @@
 //!
 //! With w = u/|u| and r = t/|u| the projection is v for r >= 1, 0 for r <= -1 and otherwise
 //! z = 1/2 (t + |u|) (1, w). There D = u1 u1' + beta (I - u1 u1' - u0 u0') with u1 = (1, w)/sqrt 2, u0 = (1, -w)/sqrt 2
-//! and beta = (1 + r)/2.
+//! and beta = (1 + r)/2. Elements inside the hull of the Jacobian, and smoothed projections, have three eigenvalues
+//! lambda1 >= beta >= lambda0 along u1, across, and along u0.
 //!
 //! # References
 //! Fukushima, Luo, Tseng, Smoothing functions for second-order-cone complementarity problems, 2002, Prop. 3.3.
@@ -11,14 +12,19 @@
 use super::Block;
 use std::f64::consts::FRAC_1_SQRT_2;
 
-/// D on the middle piece.
+/// D = lambda1 u1 u1' + beta (I - u1 u1' - u0 u0') + lambda0 u0 u0'; on the middle piece lambda1 = 1 and lambda0 = 0.
+///
+/// The complements 1 - lambda are kept beside the eigenvalues, computed without subtraction.
 #[derive(Debug, Clone)]
 pub struct SecondOrder {
     /// Unit vector, rows - 1.
     w: Vec<f64>,
     beta: f64,
-    /// 1 - beta, computed without subtraction.
     cobeta: f64,
+    lambda1: f64,
+    colambda1: f64,
+    lambda0: f64,
+    colambda0: f64,
 }
 
 /// Projects v; writes z and s and returns an element of the Jacobian and the margin. At the kinks: t = |u| gives I - u0 u0',
@@ -53,7 +59,18 @@ pub(super) fn project(v: &[f64], z: &mut [f64], s: &mut [f64]) -> (Block, f64) {
         z[i + 1] = beta * u[i];
         s[i + 1] = -cobeta * u[i];
     }
-    (Block::SecondOrder(SecondOrder { w, beta, cobeta }), margin)
+    let block = SecondOrder::from_parts(w, (1.0, 0.0), (beta, cobeta), (0.0, 1.0));
+    (Block::SecondOrder(block), margin)
+}
+
+/// a - b of two numbers with their complements, from whichever pair is smaller; 0 where rounding would make it negative.
+fn difference((a, one_minus_a): (f64, f64), (b, one_minus_b): (f64, f64)) -> f64 {
+    let gap = if b >= 0.5 {
+        one_minus_b - one_minus_a
+    } else {
+        a - b
+    };
+    gap.max(0.0)
 }
 
 /// |u| without overflow or underflow.
@@ -76,6 +93,49 @@ pub(crate) fn is_small(rows: usize) -> bool {
 }
 
 impl SecondOrder {
+    /// From a unit vector w of at least one entry and the eigenvalues in [0, 1] with their complements, lambda1 >= beta >= lambda0.
+    pub(crate) fn from_parts(
+        w: Vec<f64>,
+        (lambda1, colambda1): (f64, f64),
+        (beta, cobeta): (f64, f64),
+        (lambda0, colambda0): (f64, f64),
+    ) -> Self {
+        Self {
+            w,
+            beta,
+            cobeta,
+            lambda1,
+            colambda1,
+            lambda0,
+            colambda0,
+        }
+    }
+
+    /// True on the middle piece, where v alone gives D.
+    fn is_plain(&self) -> bool {
+        self.colambda1 == 0.0 && self.lambda0 == 0.0
+    }
+
+    /// True for two blocks of the middle piece, and for others that differ by no more than `distance` in each number.
+    pub(crate) fn is_like(&self, other: &Self, distance: f64) -> bool {
+        let values = |b: &Self| {
+            [
+                b.lambda1,
+                b.colambda1,
+                b.beta,
+                b.cobeta,
+                b.lambda0,
+                b.colambda0,
+            ]
+        };
+        let is_close = |(a, b): (&f64, &f64)| (a - b).abs() <= distance;
+        if self.is_plain() || other.is_plain() {
+            return self.is_plain() && other.is_plain();
+        }
+        values(self).iter().zip(&values(other)).all(is_close)
+            && self.w.iter().zip(&other.w).all(is_close)
+    }
+
     pub(super) fn rows(&self) -> usize {
         self.w.len() + 1
     }
@@ -103,15 +163,15 @@ impl SecondOrder {
     }
 
     pub(super) fn apply(&self, u: &[f64], out: &mut [f64]) {
-        self.spectral_apply(1.0, 0.0, self.beta, u, out);
+        self.spectral_apply(self.lambda1, self.lambda0, self.beta, u, out);
     }
 
     pub(super) fn apply_complement(&self, u: &[f64], out: &mut [f64]) {
-        self.spectral_apply(0.0, 1.0, self.cobeta, u, out);
+        self.spectral_apply(self.colambda1, self.colambda0, self.cobeta, u, out);
     }
 
-    /// True for cones so small that eigenbasis rows cost less than the sparse form: u1 with eigenvalue 1, and rows - 2 directions across w
-    /// with beta.
+    /// True for cones so small that eigenbasis rows cost less than the sparse form: u1, rows - 2 directions across w, and u0 unless
+    /// lambda0 = 0.
     fn is_small(&self) -> bool {
         is_small(self.rows())
     }
@@ -125,16 +185,48 @@ impl SecondOrder {
         own - entry(i) * entry(k) / (1.0 + self.w[0].abs())
     }
 
-    /// Two forms of the reduced rows of larger cones, both sparse in A's rows. For beta >= 1/2 the variables are zeta (one per row), alpha and eta;
-    /// below, eta's place is taken by a multiplier t of the explicit row u1'A: in the first form that direction would be
+    /// Two forms of the reduced rows of larger cones, both sparse in A's rows. With C A = sqrt(beta) A on the zeta rows (one per row),
+    ///
+    /// ```text
+    /// E = beta (1/D - I) = (1-beta) I - (1 - beta/lambda1) u1 u1' + (beta/lambda0 - 1) u0 u0'
+    /// ```
+    ///
+    /// whose last term is a column -c u0 with pivot lambda0/beta, c^2 = 1 - lambda0/beta (alpha). For beta >= 1/2 the middle one
+    /// is a column sqrt(1 - beta/lambda1) u1 with pivot -1 (eta); below, eta's place is taken by the multiplier t of an explicit
+    /// row c u1'A with pivot -(1 - lambda1), c^2 = (lambda1 - beta)/(1 - beta): in the first form that direction would be
     /// scaled by sqrt(beta) and lost as beta -> 0.
     fn is_strong(&self) -> bool {
         self.beta >= 0.5
     }
 
+    /// Of alpha: the size of its column and its pivot.
+    fn alpha(&self) -> (f64, f64) {
+        // Also for beta = 0, where the quotients have no limit and nothing of zeta is used.
+        if self.lambda0 == 0.0 {
+            return (1.0, 0.0);
+        }
+        let gap = difference((self.beta, self.cobeta), (self.lambda0, self.colambda0));
+        ((gap / self.beta).sqrt(), self.lambda0 / self.beta)
+    }
+
+    /// The size of eta's column, in the strong form.
+    fn eta(&self) -> f64 {
+        let gap = difference((self.lambda1, self.colambda1), (self.beta, self.cobeta));
+        (gap / self.lambda1).sqrt()
+    }
+
+    /// What u1'A is multiplied by in the weak form.
+    fn explicit(&self) -> f64 {
+        if self.colambda1 == 0.0 {
+            return 1.0;
+        }
+        let gap = difference((self.lambda1, self.colambda1), (self.beta, self.cobeta));
+        (gap / self.cobeta).sqrt()
+    }
+
     pub(super) fn reduced_len(&self) -> usize {
         if self.is_small() {
-            self.rows() - 1
+            self.rows() - usize::from(self.lambda0 == 0.0)
         } else {
             self.rows() + 2
         }
@@ -143,33 +235,49 @@ impl SecondOrder {
     pub(super) fn coupling(&self, mut emit: impl FnMut(usize, usize, f64)) {
         let d = self.rows();
         if self.is_small() {
+            emit(0, 0, -self.colambda1);
             for k in 1..d - 1 {
                 emit(k, k, -self.cobeta);
+            }
+            if self.lambda0 > 0.0 {
+                emit(d - 1, d - 1, -self.colambda0);
             }
             return;
         }
         let (alpha, last) = (d, d + 1);
-        let root = self.cobeta.sqrt() * FRAC_1_SQRT_2;
+        let (column, pivot) = self.alpha();
+        let root = self.eta() * FRAC_1_SQRT_2;
         for i in 0..d {
             let w = if i == 0 { 1.0 } else { self.w[i - 1] };
             let u0 = if i == 0 { w } else { -w } * FRAC_1_SQRT_2;
             emit(i, i, -self.cobeta);
-            emit(i, alpha, -u0);
+            emit(i, alpha, -column * u0);
             if self.is_strong() {
                 emit(i, last, root * w);
             }
         }
-        if self.is_strong() {
-            emit(last, last, -1.0);
-        }
+        emit(alpha, alpha, pivot);
+        emit(
+            last,
+            last,
+            if self.is_strong() {
+                -1.0
+            } else {
+                -self.colambda1
+            },
+        );
     }
 
     pub(super) fn compress(&self, u: &[f64], w: &mut [f64]) {
         let d = self.rows();
         let sigma = self.beta.sqrt();
         if self.is_small() {
-            w[0] = self.components(u).0;
-            for (k, w) in w.iter_mut().enumerate().skip(1) {
+            let (along1, along0) = self.components(u);
+            w[0] = self.lambda1.sqrt() * along1;
+            if self.lambda0 > 0.0 {
+                w[d - 1] = self.lambda0.sqrt() * along0;
+            }
+            for (k, w) in w.iter_mut().enumerate().take(d - 1).skip(1) {
                 *w = sigma
                     * (0..d - 1)
                         .map(|i| self.across(k, i) * u[i + 1])
@@ -184,7 +292,7 @@ impl SecondOrder {
         w[d + 1] = if self.is_strong() {
             0.0
         } else {
-            self.components(u).0
+            self.explicit() * self.components(u).0
         };
     }
 
@@ -192,17 +300,23 @@ impl SecondOrder {
         let d = self.rows();
         let sigma = self.beta.sqrt();
         if self.is_small() {
-            u[0] = FRAC_1_SQRT_2 * w[0];
+            let along1 = FRAC_1_SQRT_2 * (self.lambda1.sqrt() * w[0]);
+            let along0 = if self.lambda0 > 0.0 {
+                FRAC_1_SQRT_2 * (self.lambda0.sqrt() * w[d - 1])
+            } else {
+                0.0
+            };
+            u[0] = along1 + along0;
             for i in 0..d - 1 {
                 let across = (1..d - 1).map(|k| self.across(k, i) * w[k]).sum::<f64>();
-                u[i + 1] = FRAC_1_SQRT_2 * w[0] * self.w[i] + sigma * across;
+                u[i + 1] = (along1 - along0) * self.w[i] + sigma * across;
             }
             return;
         }
         let t = if self.is_strong() {
             0.0
         } else {
-            w[d + 1] * FRAC_1_SQRT_2
+            self.explicit() * w[d + 1] * FRAC_1_SQRT_2
         };
         u[0] = sigma * w[0] + t;
         for i in 1..d {
@@ -226,10 +340,13 @@ impl SecondOrder {
         if self.is_small() {
             let d = self.rows();
             let sigma = self.beta.sqrt();
-            for row in 0..d - 1 {
+            let [along1, along0] = [self.lambda1, self.lambda0].map(|l| l.sqrt() * FRAC_1_SQRT_2);
+            for row in 0..self.reduced_len() {
                 let coefficient = |i: usize| match (row, i) {
-                    (0, 0) => FRAC_1_SQRT_2,
-                    (0, i) => FRAC_1_SQRT_2 * self.w[i - 1],
+                    (0, 0) => along1,
+                    (0, i) => along1 * self.w[i - 1],
+                    (k, 0) if k == d - 1 => along0,
+                    (k, i) if k == d - 1 => -along0 * self.w[i - 1],
                     (_, 0) => 0.0,
                     (k, i) => sigma * self.across(k, i - 1),
                 };
@@ -256,6 +373,7 @@ impl SecondOrder {
             along += term;
             size += term.abs();
         }
-        emit(self.rows() + 1, along * FRAC_1_SQRT_2, size * FRAC_1_SQRT_2);
+        let factor = self.explicit() * FRAC_1_SQRT_2;
+        emit(self.rows() + 1, along * factor, size * factor);
     }
 }

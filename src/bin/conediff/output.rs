@@ -248,7 +248,7 @@ pub fn report_table(derivative: &Derivative) {
                 active.iter().filter(|a| **a).count(),
                 active.len()
             ),
-            Block::SecondOrder(_) | Block::Psd(_) | Block::Spectral(_) => {
+            Block::Diagonal(_) | Block::SecondOrder(_) | Block::Psd(_) | Block::Spectral(_) => {
                 "between: both move".to_string()
             }
         };
