@@ -67,6 +67,12 @@ pub enum Error {
         /// The size it has.
         found: usize,
     },
+    /// A list that must hold something holds nothing.
+    #[error("{what} is empty; give at least one")]
+    Empty {
+        /// The list.
+        what: &'static str,
+    },
     /// A compressed sparse structure is malformed. `outer` is the column (CSC) or row (CSR).
     #[error("{matrix}: {reason} (column or row {outer}); indices must be sorted and unique")]
     Pattern {

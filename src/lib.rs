@@ -70,6 +70,7 @@
 //! | `parametrization` | affine maps from parameters to data, there and back |
 //! | `layer/` | one structure, many data: cheap forwards, warm starts, batches |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
+//! | `hull` | the least-norm element of the hull of gradients: stationarity at a kink |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
 //! Imports run down this list, never up.
@@ -90,6 +91,7 @@ mod derivative;
 mod error;
 mod generate;
 mod gradcheck;
+mod hull;
 mod jacobian;
 mod json;
 #[cfg(not(feature = "system-lapack"))]
@@ -121,6 +123,7 @@ pub use gradcheck::{
     BlockCheck, FunctionCheck, GradcheckReport, GradcheckSettings, Verdict, gradcheck,
     gradcheck_at, gradcheck_function,
 };
+pub use hull::{HullElement, least_norm_in_hull};
 pub use jacobian::{DataCoordinate, DenseMatrix, SolutionCoordinate};
 pub use layer::{
     ConicLayer, ForwardPath, ForwardSolver, LayerCounts, LayerData, LayerSettings,

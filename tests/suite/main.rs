@@ -6,6 +6,7 @@ mod derivative;
 mod families;
 mod generate;
 mod hostile;
+mod hull;
 mod lapack;
 mod layer;
 mod lsqr;
