@@ -71,6 +71,7 @@
 //! | `layer/` | one structure, many data: cheap forwards, warm starts, batches |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
 //! | `hull` | the least-norm element of the hull of gradients: stationarity at a kink |
+//! | `lagrangian` | derivatives by a finite step of the optimal value's gradient |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
 //! Imports run down this list, never up.
@@ -94,6 +95,7 @@ mod gradcheck;
 mod hull;
 mod jacobian;
 mod json;
+mod lagrangian;
 #[cfg(not(feature = "system-lapack"))]
 mod lapack;
 mod layer;
@@ -125,6 +127,7 @@ pub use gradcheck::{
 };
 pub use hull::{HullElement, least_norm_in_hull};
 pub use jacobian::{DataCoordinate, DenseMatrix, SolutionCoordinate};
+pub use lagrangian::{Differenced, Envelope, lagrangian_jvp, lagrangian_vjp};
 pub use layer::{
     ConicLayer, ForwardPath, ForwardSolver, LayerCounts, LayerData, LayerSettings,
     ParametrizedLayer, WarmStart,
