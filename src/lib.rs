@@ -58,7 +58,7 @@
 //! |---|---|
 //! | `error` | everything that can go wrong |
 //! | `cone`, `svec`, `pattern` | cones and their rows; the scaled triangle; validated sparse structure |
-//! | `program`, `builder`, `json` | the problem; building it block by block; Clarabel's JSON |
+//! | `program`, `ridge`, `builder`, `json` | the problem; with a ridge; building it block by block; Clarabel's JSON |
 //! | `settings`, `solution`, `tangent` | choices; results; directions in data and solution |
 //! | `solve`, `lapack` | the only call of Clarabel; the BLAS and LAPACK symbols its PSD cone needs |
 //! | `dense_qp/` | a dense interior-point method for small quadratic programs |
@@ -110,6 +110,7 @@ mod random;
 mod refine;
 mod regularity;
 mod residual;
+mod ridge;
 mod settings;
 mod solution;
 mod solve;

@@ -15,4 +15,5 @@ mod parametrization;
 mod problems;
 mod projection;
 mod regular;
+mod ridge;
 mod support;
