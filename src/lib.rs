@@ -72,6 +72,7 @@
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
 //! | `hull` | the least-norm element of the hull of gradients: stationarity at a kink |
 //! | `lagrangian` | derivatives by a finite step of the optimal value's gradient |
+//! | `implicit` | the theorem's hypothesis for a user's own equation F(x, y) = 0 |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
 //! Imports run down this list, never up.
@@ -93,6 +94,7 @@ mod error;
 mod generate;
 mod gradcheck;
 mod hull;
+mod implicit;
 mod jacobian;
 mod json;
 mod lagrangian;
@@ -127,6 +129,7 @@ pub use gradcheck::{
     gradcheck_at, gradcheck_function,
 };
 pub use hull::{HullElement, least_norm_in_hull};
+pub use implicit::{FamilyCertificate, SelectionFamily, SingularElement};
 pub use jacobian::{DataCoordinate, DenseMatrix, SolutionCoordinate};
 pub use lagrangian::{Differenced, Envelope, lagrangian_jvp, lagrangian_vjp};
 pub use layer::{

@@ -7,6 +7,7 @@ mod families;
 mod generate;
 mod hostile;
 mod hull;
+mod implicit;
 mod lagrangian;
 mod lapack;
 mod layer;
