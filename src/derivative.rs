@@ -5,18 +5,21 @@
 //! VJP   J'w = -( gx ; D gz - (I - D) gs ),   then w against the same right-hand side
 //! ```
 
+use crate::certificate::Extremes;
 use crate::error::{Error, Result};
+use crate::kink::{Classified, Kink, RowState, Warning, classify, row_states};
 use crate::linsolve::{Evidence, Prepared, Structure, Workspace};
+use crate::meaning::Meaning;
 use crate::newton::{Newton, Point};
 use crate::pattern::check_finite;
 use crate::point::{Moved, PreparedPoint, point_of, take_point};
 use crate::program::ConeProgram;
-use crate::projection::Projection;
+use crate::projection::{BlockKink, Element, Projection};
 use crate::refine::refine_at;
-use crate::regularity::{Kink, RowState, Warning, classify, row_states};
 use crate::residual::{
     ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
 };
+use crate::selection::{Selected, select};
 use crate::settings::Settings;
 use crate::solution::Solution;
 use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent, norm_max};
@@ -30,6 +33,8 @@ const UNREFINED_RESIDUAL: f64 = 1e-3;
 pub struct Checked<T> {
     /// The derivative.
     pub value: T,
+    /// What it is.
+    pub meaning: Meaning,
     /// How well its linear system was solved.
     pub evidence: Evidence,
     /// False whenever the residual missed its tolerance, the point is ambiguous or singular, or refinement failed.
@@ -67,11 +72,18 @@ pub struct Derivative {
     prepared: Prepared,
     solution: Solution,
     settings: Settings,
+    /// How far from a kink each row counts as at it, m.
+    pub(crate) radius: Vec<f64>,
+    /// The kinks, as (cone, kink).
+    pub(crate) blocks: Vec<(usize, BlockKink)>,
     kinks: Vec<Kink>,
     warnings: Vec<Warning>,
     point_error: f64,
     /// The point one Newton step on, where the derivative's error has to be estimated.
     moved: Option<Moved>,
+    meaning: Meaning,
+    /// The element taken at the kinks.
+    pub(crate) element: Option<Element>,
 }
 
 /// Where condition times the point's error stays below this, it bounds the derivative's error well enough; above, each derivative
@@ -106,36 +118,57 @@ impl Derivative {
     ) -> Result<Self> {
         let is_refined = solution.refinement.is_some_and(|r| r.accepted);
         let prepared_point = PreparedPoint::new(point, newton, is_refined)?;
-        let point_error = prepared_point.relative_error();
         if prepared_point.polished > 0 {
             take_point(&mut solution, &prepared_point.point)?;
-            if let Some(r) = &mut solution.refinement {
-                r.after = prepared_point.point.relative;
-                r.steps += prepared_point.polished;
-                r.last_step = point_error;
-            }
         }
         let PreparedPoint { point, error, .. } = &prepared_point;
         let (program, projection) = (point.jacobian.program(), point.jacobian.projection());
+        // A singular system has no Newton step: what the residual says of v itself has to do.
+        let error = if prepared_point.prepared.is_singular() {
+            &point.residual
+        } else {
+            error
+        };
         let (_, dv) = error.split_at(program.n());
-        let (kinks, mut warnings) =
-            classify(program, &solution, &point.v, dv, projection, settings);
-        let bound = prepared_point.prepared.condition() * point_error.max(f64::EPSILON);
-        let moved = if bound > HARMLESS && !prepared_point.prepared.is_singular() {
+        let Classified {
+            radius,
+            blocks,
+            kinks,
+            mut warnings,
+        } = classify(program, &solution, &point.v, dv, projection, settings);
+        let point_error = prepared_point.relative_error(&blocks);
+        if prepared_point.polished > 0
+            && let Some(r) = &mut solution.refinement
+        {
+            r.after = prepared_point.point.relative;
+            r.steps += prepared_point.polished;
+            r.last_step = point_error;
+        }
+        let PreparedPoint {
+            point, prepared, ..
+        } = &prepared_point;
+        let bound = prepared.condition() * point_error.max(f64::EPSILON);
+        let moved = if bound > HARMLESS && !prepared.is_singular() && kinks.is_empty() {
             prepared_point.moved()
         } else {
             None
         };
+        let residual = point.relative;
         let PreparedPoint {
-            point:
-                Point {
-                    jacobian,
-                    relative: residual,
-                    ..
-                },
-            prepared,
-            ..
+            point, prepared, ..
         } = prepared_point;
+        let Selected {
+            jacobian,
+            prepared,
+            meaning,
+            element,
+        } = if blocks.is_empty() {
+            Selected::smooth(point.jacobian, prepared)
+        } else {
+            let structure = Arc::clone(prepared.structure());
+            let (choice, linear) = (settings.selection, settings.linear);
+            select(&structure, &point.jacobian, &blocks, choice, linear)?
+        };
         // Whatever the solution says of itself, it may belong to other data.
         let is_solution = match solution.refinement {
             Some(r) => r.accepted && residual <= 2.0 * settings.refine.tolerance,
@@ -159,15 +192,74 @@ impl Derivative {
             prepared,
             solution,
             settings: *settings,
+            radius,
+            blocks,
             kinks,
             warnings,
             point_error,
             moved,
+            meaning,
+            element,
         };
-        if settings.strict && !derivative.is_trusted_point() {
-            return Err(derivative.not_trusted(&derivative.warnings, 0.0));
+        derivative.strictly_at_point()
+    }
+
+    /// The same point with another J, factored.
+    pub(crate) fn with_selected(&self, selected: Selected) -> Result<Self> {
+        let mut warnings = self.warnings.clone();
+        warnings.retain(|w| !matches!(w, Warning::Singular { .. }));
+        if selected.prepared.is_singular() {
+            warnings.push(Warning::Singular {
+                condition: selected.prepared.condition(),
+            });
         }
-        Ok(derivative)
+        Self {
+            jacobian: selected.jacobian,
+            prepared: selected.prepared,
+            solution: self.solution.clone(),
+            settings: self.settings,
+            radius: self.radius.clone(),
+            blocks: self.blocks.clone(),
+            kinks: self.kinks.clone(),
+            warnings,
+            point_error: self.point_error,
+            moved: None,
+            meaning: selected.meaning,
+            element: selected.element,
+        }
+        .strictly_at_point()
+    }
+
+    fn strictly_at_point(self) -> Result<Self> {
+        if self.settings.strict && !self.is_trusted_point() {
+            return Err(self.not_trusted(&self.warnings, 0.0));
+        }
+        Ok(self)
+    }
+
+    /// v = z - s, as projected.
+    pub(crate) fn v(&self) -> Vec<f64> {
+        let projection = self.projection();
+        let both = projection.z().iter().zip(projection.s());
+        both.map(|(z, s)| z - s).collect()
+    }
+
+    /// The symbolic work.
+    pub(crate) fn structure(&self) -> &Arc<Structure> {
+        self.prepared.structure()
+    }
+
+    /// The rank tests at some kinks, its own or more.
+    pub(crate) fn extremes<'a>(&'a self, kinks: &'a [(usize, BlockKink)]) -> Extremes<'a> {
+        let is_own = std::ptr::eq(kinks, self.blocks.as_slice());
+        Extremes {
+            structure: self.structure(),
+            settings: self.settings.linear,
+            jacobian: &self.jacobian,
+            prepared: &self.prepared,
+            element: self.element.filter(|_| is_own),
+            kinks,
+        }
     }
 
     /// x, z and s (as projected) and the factorization.
@@ -204,6 +296,10 @@ impl Derivative {
     /// The state of every row: active, inactive, curved or ambiguous. m of them.
     pub fn row_states(&self) -> Vec<RowState> {
         row_states(self.projection(), &self.kinks)
+    }
+    /// What its derivatives are: the derivative, an element of the conservative Jacobian, or what a policy put in their place.
+    pub fn meaning(&self) -> Meaning {
+        self.meaning
     }
     /// What is doubtful about the point, before any linear solve.
     pub fn warnings(&self) -> &[Warning] {
@@ -327,6 +423,17 @@ impl Derivative {
         out: &mut SolutionTangent,
         work: &mut DerivativeWorkspace,
     ) -> Result<Evidence> {
+        let evidence = self.solve_tangent(tangent, work)?;
+        self.solution_tangent(work, out)?;
+        self.strictly(evidence)
+    }
+
+    /// work.answer = (dx, dv).
+    pub(crate) fn solve_tangent(
+        &self,
+        tangent: &DataTangent,
+        work: &mut DerivativeWorkspace,
+    ) -> Result<Evidence> {
         let program = self.program();
         tangent.check(program)?;
         work.fit(self);
@@ -352,6 +459,27 @@ impl Derivative {
         } else {
             evidence.error = evidence.error.max(self.harmless_error());
         }
+        Ok(evidence)
+    }
+
+    /// work.answer = J^-1 of a right-hand side, n + m.
+    pub(crate) fn solve_with(
+        &self,
+        rhs: &[f64],
+        work: &mut DerivativeWorkspace,
+    ) -> Result<Evidence> {
+        work.fit(self);
+        self.prepared
+            .solve(&self.jacobian, rhs, &mut work.answer, &mut work.linear)
+    }
+
+    /// dx, dz = D dv and ds = -(I - D) dv from (dx, dv) = work.answer.
+    pub(crate) fn solution_tangent(
+        &self,
+        work: &mut DerivativeWorkspace,
+        out: &mut SolutionTangent,
+    ) -> Result<()> {
+        let program = self.program();
         let (n, m) = (program.n(), program.m());
         out.x.resize(n, 0.0);
         out.z.resize(m, 0.0);
@@ -367,8 +495,7 @@ impl Derivative {
         // A large seed can overflow.
         check_finite("derivative of x", &out.x)?;
         check_finite("derivative of z", &out.z)?;
-        check_finite("derivative of s", &out.s)?;
-        self.strictly(evidence)
+        check_finite("derivative of s", &out.s)
     }
 
     /// [`Derivative::vjp_wanted`] into the caller's memory; with a factorization nothing is allocated once `out` has the right
@@ -485,6 +612,7 @@ impl Derivative {
     pub(crate) fn checked<T>(&self, value: T, evidence: Evidence) -> Checked<T> {
         Checked {
             value,
+            meaning: self.meaning,
             evidence,
             trusted: self.is_trusted(&evidence),
             warnings: self.all_warnings(&evidence),
@@ -539,7 +667,7 @@ impl Derivative {
 pub struct DerivativeWorkspace {
     linear: Workspace,
     rhs: Vec<f64>,
-    answer: Vec<f64>,
+    pub(crate) answer: Vec<f64>,
     product: Vec<f64>,
     scratch: Vec<f64>,
     masked: Vec<f64>,

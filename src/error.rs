@@ -205,6 +205,22 @@ pub enum Error {
         /// q'x, negative.
         value: f64,
     },
+    /// A selection that does not fit the kinks there are.
+    #[error("selection {selection} for cone {cone}: {reason}")]
+    Selection {
+        /// The cone it was given for.
+        cone: usize,
+        /// The selection.
+        selection: crate::settings::Selection,
+        /// Why it does not fit.
+        reason: &'static str,
+    },
+    /// A one-sided derivative was asked for where the solution map is not known to have one.
+    #[error("not strongly regular: {reason}; see Derivative::regularity")]
+    NotRegular {
+        /// What fails.
+        reason: &'static str,
+    },
     /// The solver stopped without a solution.
     #[error(
         "not solved: {status} after {iterations} iterations, primal residual {primal_residual:e}, dual residual {dual_residual:e}; raise the limit or rescale the data"

@@ -6,10 +6,10 @@
 
 use crate::derivative::Derivative;
 use crate::error::{Error, Result};
+use crate::kink::Warning;
 use crate::program::ConeProgram;
 use crate::random::Random;
 use crate::refine::{refine, solve};
-use crate::regularity::Warning;
 use crate::settings::Settings;
 use crate::solution::Solution;
 use crate::tangent::{DataTangent, SolutionTangent, dot};

@@ -147,6 +147,7 @@ impl Derivative {
         }
         Ok(Checked {
             value: DenseMatrix { rows, cols, data },
+            meaning: transposed.meaning,
             evidence: transposed.evidence,
             trusted: transposed.trusted,
             warnings: transposed.warnings,

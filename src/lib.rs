@@ -65,8 +65,10 @@
 //! | `projection/` | projection onto K*, element of its Jacobian, margin; one file for each cone |
 //! | `residual` | F, its Jacobian, its derivative in the data |
 //! | `linsolve/` | J u = r and J'w = g: LDL', LU, LSQR, refinement, evidence |
-//! | `newton`, `regularity`, `point`, `refine` | semismooth Newton; kinks and warnings; the point's own error; solving and refining |
+//! | `newton`, `kink`, `point`, `refine` | semismooth Newton; kinks and warnings; the point's own error; solving and refining |
+//! | `certificate`, `meaning`, `selection` | is every element of the conservative Jacobian invertible; what a derivative is; which element |
 //! | `derivative`, `jacobian` | JVP and VJP; the Jacobian |
+//! | `ambiguity`, `directional`, `regularity` | other elements at a kink; one-sided derivatives; the report |
 //! | `parametrization` | affine maps from parameters to data, there and back |
 //! | `layer/` | one structure, many data: cheap forwards, warm starts, batches |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
@@ -86,10 +88,13 @@
 
 #![deny(unsafe_code)]
 
+mod ambiguity;
 mod builder;
+mod certificate;
 mod cone;
 mod dense_qp;
 mod derivative;
+mod directional;
 mod error;
 mod generate;
 mod gradcheck;
@@ -97,11 +102,13 @@ mod hull;
 mod implicit;
 mod jacobian;
 mod json;
+mod kink;
 mod lagrangian;
 #[cfg(not(feature = "system-lapack"))]
 mod lapack;
 mod layer;
 mod linsolve;
+mod meaning;
 mod newton;
 mod parametrization;
 mod pattern;
@@ -113,13 +120,16 @@ mod refine;
 mod regularity;
 mod residual;
 mod ridge;
+mod selection;
 mod settings;
 mod solution;
 mod solve;
 pub mod svec;
 mod tangent;
 
+pub use ambiguity::Ambiguity;
 pub use builder::{Affine, ProgramBuilder};
+pub use certificate::{Certificate, Uniqueness, Witness};
 pub use cone::{Cone, row_ranges};
 pub use derivative::{Checked, Derivative, DerivativeWorkspace};
 pub use error::{Error, Iterate, Result, Status};
@@ -131,6 +141,7 @@ pub use gradcheck::{
 pub use hull::{HullElement, least_norm_in_hull};
 pub use implicit::{FamilyCertificate, SelectionFamily, SingularElement};
 pub use jacobian::{DataCoordinate, DenseMatrix, SolutionCoordinate};
+pub use kink::{Kink, RowState, Warning};
 pub use lagrangian::{Differenced, Envelope, lagrangian_jvp, lagrangian_vjp};
 pub use layer::{
     ConicLayer, ForwardPath, ForwardSolver, LayerCounts, LayerData, LayerSettings,
@@ -139,16 +150,19 @@ pub use layer::{
 pub use linsolve::{
     Evidence, LsqrReport, LsqrSettings, LsqrStop, Method, Prepared, StopReason, Workspace, lsqr,
 };
+pub use meaning::Meaning;
 pub use parametrization::Parametrization;
 pub use pattern::{Pattern, SparseMatrix};
 pub use program::{ConeProgram, Csc, NO_BOUND};
-pub use projection::{Block, Diagonal, Margin, Piece, Projection, Psd, SecondOrder, Spectral};
+pub use projection::{
+    Block, Diagonal, KinkKind, Margin, Piece, Projection, Psd, SecondOrder, Spectral,
+};
 pub use refine::{refine, solve};
-pub use regularity::{Kink, RowState, Warning};
+pub use regularity::{Definability, Regularity, regularity};
 pub use residual::{ResidualJacobian, Wanted, embedding_residual, residual};
 pub use settings::{
-    ClarabelLinearSolver, LinearBackend, LinearSettings, LinearSolver, RefineSettings, Settings,
-    SolveSettings,
+    ClarabelLinearSolver, LinearBackend, LinearSettings, LinearSolver, Policy, RefineSettings,
+    Selection, Settings, SolveSettings,
 };
 pub use solution::{Refinement, Solution};
 pub use solve::interior_point;

@@ -1,11 +1,11 @@
 //! A point with J prepared there, and an estimate of the point's own error: the Newton step from it.
 
 use crate::error::Result;
+use crate::kink::point_error;
 use crate::linsolve::{Prepared, Workspace};
 use crate::newton::{Newton, Point};
 use crate::program::ConeProgram;
-use crate::projection::Projection;
-use crate::regularity::point_error;
+use crate::projection::{BlockKink, Projection};
 use crate::residual::{ResidualJacobian, residual_terms};
 use crate::solution::Solution;
 
@@ -40,7 +40,7 @@ impl PreparedPoint {
         let mut error = estimate(&point, &prepared, &mut work)?;
         let mut polished = 0;
         while polish && polished < POLISHING_STEPS && !prepared.is_singular() {
-            let size = relative_error(&point, &error);
+            let size = relative_error(&point, &error, &[]);
             if size <= POLISHED || size.is_nan() {
                 break;
             }
@@ -63,9 +63,9 @@ impl PreparedPoint {
         })
     }
 
-    /// The relative size of the estimated error.
-    pub(crate) fn relative_error(&self) -> f64 {
-        relative_error(&self.point, &self.error)
+    /// The relative size of the estimated error, given the kinks.
+    pub(crate) fn relative_error(&self, kinks: &[(usize, BlockKink)]) -> f64 {
+        relative_error(&self.point, &self.error, kinks)
     }
 
     /// J and (x, z) one Newton step on: what the derivative would be taken at if the point were as wrong as that step. `None` where
@@ -83,7 +83,7 @@ impl PreparedPoint {
     }
 }
 
-fn relative_error(point: &Point, error: &[f64]) -> f64 {
+fn relative_error(point: &Point, error: &[f64], kinks: &[(usize, BlockKink)]) -> f64 {
     let projection = point.jacobian.projection();
     point_error(
         point.jacobian.program(),
@@ -91,6 +91,7 @@ fn relative_error(point: &Point, error: &[f64]) -> f64 {
         &point.v,
         error,
         projection,
+        kinks,
     )
 }
 

@@ -1,306 +1,359 @@
-//! What is known about the point: kinks, and the warnings a derivative carries.
+//! What a gradient means at a point: the report.
 
+use crate::certificate::{Certificate, Uniqueness, Witness};
 use crate::cone::Cone;
+use crate::derivative::Derivative;
+use crate::error::{Error, Result};
+use crate::kink::{Kink, Warning, describe};
+use crate::linsolve::Prepared;
+use crate::meaning::Meaning;
 use crate::program::ConeProgram;
-use crate::projection::{Block, Projection};
+use crate::projection::{Block, BlockKink, Element, Margin};
 use crate::settings::Settings;
 use crate::solution::Solution;
 use crate::tangent::norm_max;
 use std::fmt;
 
-/// Within this factor of the ambiguity threshold a margin is worth a remark.
-const NEAR: f64 = 1e3;
+/// D of a second-order or PSD block changes by at most this times |dv| over the distance to its kinks.
+const TURN: f64 = 4.0;
 
-/// A block whose point cannot be told from one where its projection has a kink: there the solution map need not be
-/// differentiable.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Kink {
-    /// Position of the cone.
-    pub cone: usize,
-    /// The cone's name.
-    pub kind: &'static str,
-    /// The rows concerned: for a nonnegative cone the weakly active ones, otherwise the block's.
-    pub rows: Vec<usize>,
-    /// The least distance to the kink.
-    pub margin: f64,
-}
+/// The largest estimate of |J^-1| from three steps of power iteration is at most this factor too small, with some care.
+const ESTIMATE: f64 = 3.0;
 
-/// What a row is doing at the solution.
+/// Entries of a list that are printed.
+const SHOWN: usize = 6;
+
+/// The structure in which the program's projection is definable: path differentiability, and with it every statement of the report,
+/// holds in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RowState {
-    /// The slack is frozen, s = 0 to first order, and z moves: D = I there.
-    Active,
-    /// The dual is frozen, z = 0 to first order, and s moves: D = 0 there.
-    Inactive,
-    /// On the curved piece of its cone: s and z move together.
-    Curved,
-    /// At a kink, within the error of the point: any of the above.
-    Ambiguous,
+pub enum Definability {
+    /// Zero, nonnegative, second-order and PSD cones, and powers with rational exponents of denominator up to 1000.
+    Semialgebraic,
+    /// Exponential cones and other powers: definable in the real field with the exponential function.
+    RExp,
 }
 
-/// The state of every row, m of them.
-pub(crate) fn row_states(projection: &Projection, kinks: &[Kink]) -> Vec<RowState> {
-    let mut states = Vec::new();
-    for block in projection.blocks() {
-        match block {
-            Block::Identity(d) => states.extend(std::iter::repeat_n(RowState::Active, *d)),
-            Block::Vanishing(d) => states.extend(std::iter::repeat_n(RowState::Inactive, *d)),
-            Block::Orthant(active) => states.extend(active.iter().map(|a| {
-                if *a {
-                    RowState::Active
-                } else {
-                    RowState::Inactive
-                }
-            })),
-            Block::Diagonal(b) => {
-                states.extend(b.lambda.iter().zip(&b.colambda).map(|x| match x {
-                    (_, 0.0) => RowState::Active,
-                    (0.0, _) => RowState::Inactive,
-                    _ => RowState::Curved,
-                }))
-            }
-            _ => states.extend(std::iter::repeat_n(RowState::Curved, block.rows())),
-        }
-    }
-    for &row in kinks.iter().flat_map(|k| &k.rows) {
-        states[row] = RowState::Ambiguous;
-    }
-    states
-}
-
-/// A reason for doubt. All but `NearKink` mean that the derivative is not trusted.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Warning {
-    /// The linear residual missed its tolerance.
-    LinearResidual {
-        /// Relative residual.
-        residual: f64,
-        /// Tolerance.
-        tolerance: f64,
-    },
-    /// The derivative's own estimated error is too large: the linear system is ill-conditioned for the accuracy of the solution.
-    Inaccurate {
-        /// Estimated relative error.
-        error: f64,
-        /// The accuracy asked for.
-        accuracy: f64,
-    },
-    /// The point is at a kink.
-    AtKink(Kink),
-    /// The point is close to a kink: the derivative is right here, and another one a little further.
-    NearKink(Kink),
-    /// The linear system is singular: the solution is not unique, or its derivative does not exist.
-    Singular {
-        /// Condition estimate.
-        condition: f64,
-    },
-    /// Refinement did not reach its tolerance; the solver's own point was kept.
-    NotRefined {
-        /// Relative residual of the point kept.
-        residual: f64,
-    },
-    /// The solution itself is not known well enough: see [`crate::Derivative::point_error`].
-    PointError {
-        /// Estimated error.
-        error: f64,
-    },
-    /// Refinement was switched off.
-    Unrefined,
-}
-
-impl Warning {
-    /// True if the derivative is not to be trusted.
-    pub fn is_fatal(&self) -> bool {
-        !matches!(self, Warning::NearKink(_) | Warning::Unrefined)
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = |k: &Kink| {
-            let shown: Vec<String> = k.rows.iter().take(5).map(ToString::to_string).collect();
-            let more = if k.rows.len() > 5 {
-                format!(" and {} more", k.rows.len() - 5)
-            } else {
-                String::new()
-            };
-            format!(
-                "cone {} ({}), rows {}{more}, margin {:.1e}",
-                k.cone,
-                k.kind,
-                shown.join(", "),
-                k.margin
-            )
+impl Definability {
+    /// The class of a product of cones.
+    pub fn of(cones: &[Cone]) -> Self {
+        let is_semialgebraic = |cone: &Cone| match cone {
+            Cone::Exponential => false,
+            Cone::Power(a) => is_rational(*a),
+            Cone::GeneralizedPower(a, _) => a.iter().all(|a| is_rational(*a)),
+            _ => true,
         };
-        match self {
-            Warning::LinearResidual {
-                residual,
-                tolerance,
-            } => write!(
-                f,
-                "the linear solve reached a relative residual of {residual:.1e}, above its tolerance {tolerance:.1e}"
-            ),
-            Warning::Inaccurate { error, accuracy } => write!(
-                f,
-                "the derivative's estimated relative error is {error:.1e}, above the accuracy {accuracy:.1e} asked for"
-            ),
-            Warning::AtKink(k) => write!(
-                f,
-                "the point is at a kink of the projection ({}); the derivative is one element of the conservative Jacobian",
-                place(k)
-            ),
-            Warning::NearKink(k) => {
-                write!(
-                    f,
-                    "the point is close to a kink of the projection ({})",
-                    place(k)
-                )
+        if cones.iter().all(is_semialgebraic) {
+            Definability::Semialgebraic
+        } else {
+            Definability::RExp
+        }
+    }
+}
+
+/// Within rounding of a fraction with a denominator up to 1000.
+fn is_rational(a: f64) -> bool {
+    (1..=1000).any(|d| {
+        let d = f64::from(d);
+        (a * d - (a * d).round()).abs() <= 2.0 * f64::EPSILON * a * d
+    })
+}
+
+/// What a gradient means at a point: kinks, uniqueness, and whether every element of the conservative Jacobian is invertible.
+///
+/// ```
+/// use conediff::{Affine, Derivative, ProgramBuilder, Settings, solve};
+/// // minimize 1/2 x^2 subject to x >= 0: the bound is active and its multiplier zero
+/// let mut builder = ProgramBuilder::new(1);
+/// builder.quadratic(0, 0, 1.0);
+/// builder.bounds([0], 0.0, f64::INFINITY);
+/// let program = builder.build()?;
+/// let settings = Settings::default();
+/// let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// let report = derivative.regularity()?;
+/// assert!(!report.strict_complementarity && report.kinks[0].rows == [0]);
+/// // Not differentiable there, and yet every selection is an element of one conservative Jacobian.
+/// assert!(report.is_certified());
+/// # Ok::<(), conediff::Error>(())
+/// ```
+///
+/// # References
+/// Bolte, Le, Pauwels, Silveti-Falls, Nonsmooth implicit differentiation for machine learning and optimization, 2021, Thm 2.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Regularity {
+    /// The report is for every solution whose v = z - s is within this distance, in each entry; 0 for the point itself, up to its error.
+    pub radius: f64,
+    /// The distance of v to the nearest kink of each cone.
+    pub margins: Vec<Margin>,
+    /// Blocks that cannot be told from a kink, or may switch within the radius.
+    pub kinks: Vec<Kink>,
+    /// True if z and s do not vanish together along any direction: no kink.
+    pub strict_complementarity: bool,
+    /// Whether x (and s) are the only ones.
+    pub primal: Uniqueness,
+    /// Whether z is the only one.
+    pub dual: Uniqueness,
+    /// Whether every element of the conservative Jacobian is invertible.
+    pub certificate: Certificate,
+    /// Whether the point is a solution to the accuracy the settings ask for. Where it is not, nothing above holds for one.
+    pub is_solution: bool,
+    /// The estimated relative error of the point.
+    pub point_error: f64,
+    /// The condition estimate of the linear system at the element taken.
+    pub condition: f64,
+    /// What the derivatives taken here are.
+    pub meaning: Meaning,
+    /// The class of the projection.
+    pub definability: Definability,
+}
+
+impl Regularity {
+    /// True if the point is a solution and every element of the conservative Jacobian is invertible there: the solution map is Lipschitz
+    /// nearby, and what the derivatives give is conservative for it.
+    pub fn is_certified(&self) -> bool {
+        self.is_solution && self.certificate.is_certified()
+    }
+
+    /// The least margin over the cones; infinite without curved or inequality rows.
+    pub fn margin(&self) -> f64 {
+        let margins = self.margins.iter().map(|m| m.margin);
+        margins.fold(f64::INFINITY, f64::min)
+    }
+}
+
+impl Derivative {
+    /// The report at the point.
+    ///
+    /// Cost: O(m) without a kink; with one, at most two factorizations, usually one, and their condition estimates; five solves more
+    /// for each witness.
+    ///
+    /// # Errors
+    /// [`Error::Factorization`], [`Error::TooLarge`].
+    pub fn regularity(&self) -> Result<Regularity> {
+        self.report(0.0, &self.blocks)
+    }
+
+    /// The report for every solution within eps: its v = z - s differs by at most eps in each entry. Blocks that may switch within eps
+    /// are taken as kinks. For polyhedral programs that is all; on curved blocks the eigenspaces turn, by at most 4 eps over the
+    /// margin, and the certificate also asks that the least singular value leaves room for that (exact bounds for second-order and
+    /// PSD cones, estimates for exponential and power cones).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] unless eps >= 0; those of [`Derivative::regularity`].
+    pub fn regularity_within(&self, eps: f64) -> Result<Regularity> {
+        if !(eps >= 0.0 && eps.is_finite()) {
+            return Err(Error::Setting {
+                name: "eps",
+                value: eps,
+                allowed: "nonnegative and finite",
+            });
+        }
+        // Radii of curved blocks are Euclidean.
+        let mut radius = self.radius.clone();
+        for margin in self.projection().margins() {
+            let is_orthant = matches!(
+                self.program().cones()[margin.cone],
+                Cone::Zero(_) | Cone::Nonnegative(_)
+            );
+            let rows = margin.rows.clone();
+            let norm = if is_orthant {
+                eps
+            } else {
+                eps * (rows.len() as f64).sqrt()
+            };
+            for r in &mut radius[rows] {
+                *r = r.max(norm);
             }
-            Warning::Singular { condition } => write!(
-                f,
-                "the linear system is singular (condition {condition:.1e}): the solution is not unique or not differentiable; a least-squares derivative was returned"
-            ),
-            Warning::NotRefined { residual } => write!(
-                f,
-                "refinement did not reach its tolerance; the solver's own point was kept, with residual {residual:.1e}"
-            ),
-            Warning::PointError { error } => write!(
-                f,
-                "the solution is known only to an estimated relative error of {error:.1e}, and the derivative no better"
-            ),
-            Warning::Unrefined => f.write_str(
-                "the solution was not refined: expect errors of 1e-8 to 1e-3 in the derivative",
-            ),
         }
+        let kinks = self
+            .projection()
+            .kinks_within(self.program().cones(), &self.v(), &radius);
+        let mut report = self.report(eps, &kinks)?;
+        if report.certificate.is_certified() {
+            let turn = self.turn(&kinks, eps);
+            if turn > 0.0 && !self.leaves_room(&kinks, turn)? {
+                report.certificate = Certificate::Unknown {
+                    witnesses: Vec::new(),
+                };
+            }
+        }
+        Ok(report)
+    }
+
+    fn report(&self, radius: f64, kinks: &[(usize, BlockKink)]) -> Result<Regularity> {
+        let examination = self.extremes(kinks).examine()?;
+        let is_doubtful =
+            |w: &Warning| matches!(w, Warning::NotRefined { .. } | Warning::PointError { .. });
+        Ok(Regularity {
+            radius,
+            margins: self.projection().margins().to_vec(),
+            kinks: describe(kinks, &self.v(), self.projection()),
+            strict_complementarity: kinks.is_empty(),
+            primal: examination.primal,
+            dual: examination.dual,
+            certificate: examination.certificate,
+            is_solution: !self.warnings().iter().any(is_doubtful),
+            point_error: self.point_error(),
+            condition: self.condition(),
+            meaning: self.meaning(),
+            definability: Definability::of(self.program().cones()),
+        })
+    }
+
+    /// How far D can turn within eps, beside what the kinks allow it.
+    fn turn(&self, kinks: &[(usize, BlockKink)], eps: f64) -> f64 {
+        let projection = self.projection();
+        let mut turn = 0.0_f64;
+        for (block, margin) in projection.blocks().iter().zip(projection.margins()) {
+            let is_curved = matches!(
+                block,
+                Block::SecondOrder(_) | Block::Psd(_) | Block::Spectral(_)
+            );
+            let kink = kinks.iter().find(|k| k.0 == margin.cone);
+            let size = match kink {
+                Some((_, kink)) => kink.stiffness(&self.v()[margin.rows.clone()]),
+                None if is_curved => margin.margin,
+                None => f64::INFINITY,
+            };
+            turn = turn.max(TURN * eps * (margin.rows.len() as f64).sqrt() / size);
+        }
+        turn
+    }
+
+    /// True if no change of D by `turn` makes J singular at either extreme: |J^-1| (1 + |A|) turn < 1.
+    fn leaves_room(&self, kinks: &[(usize, BlockKink)], turn: f64) -> Result<bool> {
+        let program = self.program();
+        let a = program.effective_a();
+        let (mut rows, mut columns) = (vec![0.0; program.m()], vec![0.0; program.n()]);
+        a.absolute_multiply_add(&vec![1.0; program.n()], &mut rows);
+        a.absolute_multiply_transpose_add(&vec![1.0; program.m()], &mut columns);
+        // The 2-norm is at most the root of the product of the two.
+        let norm = (norm_max(&rows) * norm_max(&columns)).sqrt();
+        let extremes = self.extremes(kinks);
+        for element in [Element::Lower, Element::Upper] {
+            let jacobian = extremes.jacobian_at(element);
+            let settings = self.settings().linear;
+            let prepared = Prepared::with_structure(self.structure(), &jacobian, settings)?;
+            let inverse = prepared.inverse_norm(&jacobian)?;
+            if prepared.is_singular() || ESTIMATE * inverse * (1.0 + norm) * turn >= 1.0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
-/// The relative error of the point, given an estimate (dx, dv) of its absolute one: |(dx, dv)| / (1 + |(x, v)|), and on curved
-/// blocks |dv| / margin, since D there changes by that much.
-pub(crate) fn point_error(
-    program: &ConeProgram,
-    x: &[f64],
-    v: &[f64],
-    error: &[f64],
-    projection: &Projection,
-) -> f64 {
-    let (dx, dv) = error.split_at(x.len());
-    let size = 1.0 + norm_max(x).max(norm_max(v));
-    let mut largest = norm_max(dx).max(norm_max(dv)) / size;
-    for (margin, cone) in projection.margins().iter().zip(program.cones()) {
-        let block = norm_max(&dv[margin.rows.clone()]);
-        if !matches!(cone, Cone::Zero(_) | Cone::Nonnegative(_)) && block > 0.0 {
-            largest = largest.max(block / margin.margin.max(f64::MIN_POSITIVE));
-        }
-    }
-    largest
-}
-
-/// Compares every block's margin with the rounding level of its rows' terms, |b_i| + sum_j |A_ij x_j|, and with ten times the
-/// estimated error of v there.
-pub(crate) fn classify(
+/// The report at a program's solution: [`Derivative::new`], then [`Derivative::regularity`].
+///
+/// # Errors
+/// Those of the two.
+pub fn regularity(
     program: &ConeProgram,
     solution: &Solution,
-    v: &[f64],
-    error: &[f64],
-    projection: &Projection,
     settings: &Settings,
-) -> (Vec<Kink>, Vec<Warning>) {
-    let mut scale: Vec<f64> = program
-        .effective_b()
-        .iter()
-        .map(|b| 1.0 + b.abs())
-        .collect();
-    let size: Vec<f64> = solution.x.iter().map(|x| x.abs()).collect();
-    program
-        .effective_a()
-        .absolute_multiply_add(&size, &mut scale);
-    let dual = dual_scale(program, &size, &solution.z);
-    let mut kinks = Vec::new();
-    let mut warnings = Vec::new();
-    for (margin, cone) in projection.margins().iter().zip(program.cones()) {
-        // Rows and margins with their thresholds: each row of an orthant stands for itself.
-        let candidates: Vec<(Vec<usize>, f64, f64)> = match cone {
-            Cone::Zero(_) => continue,
-            Cone::Nonnegative(_) => margin
-                .rows
-                .clone()
-                .map(|i| {
-                    let size = if v[i] > 0.0 {
-                        scale[i].max(dual[i])
-                    } else {
-                        scale[i]
-                    };
-                    let threshold = settings.ambiguity * size;
-                    (vec![i], v[i].abs(), threshold.max(10.0 * error[i].abs()))
-                })
-                .collect(),
-            _ => {
-                let rows = margin.rows.clone();
-                let largest = scale[rows.clone()].iter().fold(0.0_f64, |m, x| m.max(*x));
-                let least = dual[rows]
-                    .iter()
-                    .filter(|x| **x > 0.0)
-                    .fold(f64::INFINITY, |m, x| m.min(*x));
-                let largest = if least.is_finite() {
-                    largest.max(least)
-                } else {
-                    largest
-                };
-                let threshold = settings.ambiguity * largest;
-                vec![(
-                    margin.rows.clone().collect(),
-                    margin.margin,
-                    threshold.max(10.0 * norm_max(&error[margin.rows.clone()])),
-                )]
-            }
-        };
-        let collect = |low: f64, high: f64| {
-            let mut rows = Vec::new();
-            let mut least = f64::INFINITY;
-            for (block, distance, threshold) in &candidates {
-                if *distance > low * threshold && *distance <= high * threshold {
-                    rows.extend_from_slice(block);
-                    least = least.min(*distance);
-                }
-            }
-            (!rows.is_empty()).then_some(Kink {
-                cone: margin.cone,
-                kind: margin.kind,
-                rows,
-                margin: least,
-            })
-        };
-        if let Some(kink) = collect(-1.0, 1.0) {
-            warnings.push(Warning::AtKink(kink.clone()));
-            kinks.push(kink);
-        }
-        if let Some(kink) = collect(1.0, NEAR) {
-            warnings.push(Warning::NearKink(kink));
-        }
-    }
-    (kinks, warnings)
+) -> Result<Regularity> {
+    Derivative::new(program, solution, settings)?.regularity()
 }
 
-/// For each row the size of z_i at which it would be as large as some row of Px + A'z + q: a z_i that is rounding beside the terms it is
-/// added to says nothing about the row, however large it is itself. Zero for rows without entries.
-fn dual_scale(program: &ConeProgram, x: &[f64], z: &[f64]) -> Vec<f64> {
-    let a = program.effective_a();
-    let mut terms: Vec<f64> = program.q().iter().map(|q| 1.0 + q.abs()).collect();
-    program.p().absolute_multiply_symmetric_add(x, &mut terms);
-    a.absolute_multiply_transpose_add(z, &mut terms);
-    let mut scale = vec![f64::INFINITY; program.m()];
-    for (j, terms) in terms.iter().enumerate() {
-        let (rows, values) = a.column(j);
-        for (&i, &value) in rows.iter().zip(values).filter(|x| *x.1 != 0.0) {
-            scale[i] = scale[i].min(terms / value.abs());
+fn list(numbers: &[usize]) -> String {
+    let shown: Vec<String> = numbers
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    let rest = numbers.len().saturating_sub(SHOWN);
+    if rest == 0 {
+        shown.join(", ")
+    } else {
+        format!("{} and {rest} more", shown.join(", "))
+    }
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Witness::Primal {
+                variables,
+                residual,
+                ..
+            } => write!(
+                f,
+                "x can move along w with Pw = 0 and no active row in the way: variables {} (residual {residual:.0e})",
+                list(variables)
+            ),
+            Witness::Dual { rows, residual, .. } => write!(
+                f,
+                "active rows are dependent, A'y = 0: rows {} (residual {residual:.0e})",
+                list(rows)
+            ),
         }
     }
-    for scale in scale.iter_mut().filter(|s| s.is_infinite()) {
-        *scale = 0.0;
+}
+
+impl fmt::Display for Uniqueness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Uniqueness::Unique => "unique",
+            Uniqueness::NotUnique => "not unique",
+            Uniqueness::Unknown => "uniqueness unknown",
+        })
     }
-    scale
+}
+
+impl fmt::Display for Regularity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match &self.certificate {
+            _ if !self.is_solution => {
+                "not a solution to the accuracy asked for: nothing is certified"
+            }
+            Certificate::Certified if self.strict_complementarity => {
+                "certified: the solution map is differentiable"
+            }
+            Certificate::Certified => {
+                "certified: a kink of the solution map, every selection is conservative"
+            }
+            Certificate::Failed { .. } => {
+                "NOT certified: some element of the conservative Jacobian is singular"
+            }
+            Certificate::Unknown { .. } => "not certified: the test is not exact here",
+        };
+        writeln!(f, "{verdict}")?;
+        if self.radius > 0.0 {
+            writeln!(f, "for every solution within {:.1e}", self.radius)?;
+        }
+        for witness in self.certificate.witnesses() {
+            writeln!(f, "  {witness}")?;
+        }
+        let definability = match self.definability {
+            Definability::Semialgebraic => "semialgebraic",
+            Definability::RExp => "definable with exp",
+        };
+        writeln!(
+            f,
+            "x {}, z {}; margin {:.1e}, point error {:.1e}, condition {:.1e}, {definability}",
+            self.primal,
+            self.dual,
+            self.margin(),
+            self.point_error,
+            self.condition
+        )?;
+        if self.kinks.is_empty() {
+            writeln!(f, "no kink: strict complementarity holds")?;
+        }
+        for kink in self.kinks.iter().take(SHOWN) {
+            writeln!(
+                f,
+                "kink: cone {} ({}), rows {}, {}, margin {:.1e}",
+                kink.cone,
+                kink.kind,
+                list(&kink.rows),
+                kink.at,
+                kink.margin
+            )?;
+        }
+        if self.kinks.len() > SHOWN {
+            writeln!(f, "and {} more kinks", self.kinks.len() - SHOWN)?;
+        }
+        write!(f, "derivatives here are {}", self.meaning)
+    }
 }

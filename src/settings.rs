@@ -174,6 +174,99 @@ impl Default for LinearSettings {
     }
 }
 
+/// Which element of the conservative Jacobian is taken at a kink. Where the point is smooth there is no choice.
+///
+/// At a kink z and s vanish along some directions: a weakly active row, the normal of a curved boundary, the zero eigenvalues of a PSD
+/// block. Every element is 0 <= M <= I there. All of them give elements of one conservative Jacobian of the solution map if, and
+/// only if, the point is certified ([`crate::Derivative::regularity`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// M = I: z moves, s stays. Weakly active rows hold.
+    Active,
+    /// M = 0: s moves, z stays. Weakly active rows let go.
+    Inactive,
+    /// M = I/2.
+    Half,
+    /// A random element for each block, the same for the same seed.
+    Random(u64),
+    /// The first of inactive, active and half whose linear system is nonsingular: if none is, every element is singular. The
+    /// default.
+    #[default]
+    NonsingularFirst,
+    /// Inactive, and the minimum-norm least-squares answer where that is singular: no search.
+    MinimumNorm,
+}
+
+impl std::fmt::Display for Selection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Selection::Active => f.write_str("active"),
+            Selection::Inactive => f.write_str("inactive"),
+            Selection::Half => f.write_str("half"),
+            Selection::Random(seed) => write!(f, "random ({seed})"),
+            Selection::NonsingularFirst => f.write_str("nonsingular first"),
+            Selection::MinimumNorm => f.write_str("minimum norm"),
+        }
+    }
+}
+
+/// What a derivative is where the solution map is not certified: at singular points, and at kinks some of whose elements are singular.
+/// Where it is certified, every policy gives the exact derivative, or the selected element of the conservative Jacobian.
+///
+/// | policy | what it computes | bias | cost beside the derivative |
+/// |---|---|---|---|
+/// | `Flag` | the selected element; least squares of minimum norm if singular | none if nonsingular, unbounded else | none |
+/// | `MinimumNorm` | the least-squares answer of minimum norm at the inactive element | the null space's part is lost | one factorization |
+/// | `Tikhonov` | the derivative of the proximal program | reported with each derivative | one factorization, two solves |
+/// | `Smoothing` | the derivative of the central path at mu | O(mu) at regular points | Newton steps and one factorization |
+/// | `Lagrangian` | a chord of the gradient of the optimal value | O(tau^2) at regular points | two solves a derivative |
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Policy {
+    /// Return it with its warnings.
+    #[default]
+    Flag,
+    /// The least-squares answer of minimum norm.
+    MinimumNorm,
+    /// Proximal terms rho/2 |x - x^|^2 and rho/2 |z - z^|^2 around the solution, which they leave where it is:
+    /// J_rho = [[P + rho I, A'D], [-A, I - D + rho D]] is always nonsingular.
+    Tikhonov {
+        /// Weight of the proximal terms, positive.
+        rho: f64,
+    },
+    /// The projection smoothed by the cone's barrier: z o s = mu e, the central path.
+    Smoothing {
+        /// The barrier's weight, positive.
+        mu: f64,
+    },
+    /// Lagrangian proximal gradient: the program is solved again with the loss in its objective.
+    Lagrangian {
+        /// Size of the perturbation relative to the data, positive.
+        tau: f64,
+    },
+}
+
+impl Policy {
+    fn validate(self) -> Result<()> {
+        let (name, value) = match self {
+            Policy::Flag | Policy::MinimumNorm => return Ok(()),
+            Policy::Tikhonov { rho } => ("policy.tikhonov.rho", rho),
+            Policy::Smoothing { mu } => ("policy.smoothing.mu", mu),
+            Policy::Lagrangian { tau } => ("policy.lagrangian.tau", tau),
+        };
+        if value > 0.0 && value.is_finite() {
+            return Ok(());
+        }
+        Err(Error::Setting {
+            name,
+            value,
+            allowed: "positive and finite",
+        })
+    }
+}
+
 /// Everything there is to choose.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -190,6 +283,10 @@ pub struct Settings {
     /// The estimated relative error a derivative may have and still be trusted. Default 2e-6: in 785 derivatives of hostile
     /// programs with smaller estimates the largest error was 1.5e-6.
     pub accuracy: f64,
+    /// The element taken at a kink. Default: the first nonsingular one.
+    pub selection: Selection,
+    /// What a derivative is where the solution map is not certified. Default: flagged.
+    pub policy: Policy,
     /// Make every derivative that is not trusted an error. Default false: it comes back with its warnings.
     pub strict: bool,
     /// The largest dense Jacobian, in bytes. Default 2^32.
@@ -204,6 +301,8 @@ impl Default for Settings {
             linear: LinearSettings::default(),
             ambiguity: 1e-9,
             accuracy: 2e-6,
+            selection: Selection::default(),
+            policy: Policy::default(),
             strict: false,
             max_dense_bytes: 1 << 32,
         }
@@ -214,6 +313,16 @@ impl Settings {
     /// The same settings with `strict` set.
     pub fn with_strict(self, strict: bool) -> Self {
         Self { strict, ..self }
+    }
+
+    /// The same settings with another selection.
+    pub fn with_selection(self, selection: Selection) -> Self {
+        Self { selection, ..self }
+    }
+
+    /// The same settings with another policy.
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     /// The same settings with another linear solver.
@@ -228,6 +337,7 @@ impl Settings {
     /// [`Error::Setting`] with the name, the value and what is allowed.
     pub fn validate(&self) -> Result<()> {
         self.solve.validate()?;
+        self.policy.validate()?;
         check_fraction("refine.tolerance", self.refine.tolerance)?;
         check_fraction("linear.tolerance", self.linear.tolerance)?;
         check_fraction("ambiguity", self.ambiguity)?;

@@ -11,6 +11,7 @@ mod evidence;
 mod ldl;
 mod lsqr;
 mod lu;
+mod null_space;
 mod reduced;
 mod refined;
 mod structure;
@@ -20,6 +21,7 @@ mod tests;
 pub use evidence::{Evidence, Method, StopReason};
 use ldl::Backend;
 pub use lsqr::{LsqrReport, LsqrSettings, LsqrStop, lsqr};
+pub(crate) use null_space::NullVector;
 pub(crate) use structure::Structure;
 
 use crate::error::{Error, Result};
@@ -263,6 +265,11 @@ impl Prepared {
     /// True for LDL' with this regularization.
     pub(crate) fn is_ldl_with(&self, regularization: f64) -> bool {
         matches!(&self.factors, Factors::Ldl(f) if f.regularization() == regularization)
+    }
+
+    /// The symbolic work it was made on.
+    pub(crate) fn structure(&self) -> &Arc<Structure> {
+        &self.structure
     }
 
     /// True if it was made on this structure.

@@ -7,6 +7,8 @@
 //! Friberg, Projection onto the exponential cone: a univariate root-finding problem, Optim. Methods Softw., 2023.
 //! Parikh and Boyd, Proximal algorithms, 2014, section 6.3.4.
 
+use super::Block;
+use super::kink::{BlockKink, KinkKind, Shape};
 use super::numeric::{
     APEX, Probe, dual_interior, fractions, increasing_root, largest_feasible, max_abs, norm,
     polar_interior, power_of_two_scale,
@@ -122,6 +124,48 @@ pub fn margin(piece: Piece, v: &[f64], z: &[f64], s: &[f64]) -> f64 {
             let to_face = (-v[0]).max(0.0).hypot((-v[1]).max(0.0));
             norm(s).min(norm(z)).min(to_face)
         }
+    }
+}
+
+/// The kink within the radius of v. On the face {p_x <= 0, p_y <= 0} D = diag(0, 1, [v_z > 0]); across its borders one coordinate of
+/// that changes. Elsewhere the kinks are z = 0, where D is 0 or zz'/|z|^2, and s = 0, where it is I or I - ss'/|s|^2.
+pub(super) fn kink(
+    block: &Block,
+    v: &[f64],
+    z: &[f64],
+    s: &[f64],
+    radius: f64,
+) -> Option<BlockKink> {
+    if norm(v) <= radius {
+        return Some(BlockKink::new(KinkKind::Apex, Shape::Apex(3)));
+    }
+    if -v[0] <= radius && -v[1] <= radius {
+        let ambiguous: Vec<usize> = (0..3).filter(|&i| v[i].abs() <= radius).collect();
+        if ambiguous.is_empty() {
+            return None;
+        }
+        let active = vec![v[0] < 0.0, v[1] > 0.0, v[2] > 0.0];
+        let shape = Shape::Axes { active, ambiguous };
+        return Some(BlockKink::new(KinkKind::Edge, shape));
+    }
+    let is_zero = [
+        matches!(block, Block::Vanishing(_)) || norm(z) <= radius,
+        matches!(block, Block::Identity(_)) || norm(s) <= radius,
+    ];
+    let unit = |ray: [f64; 3]| {
+        let length = norm(&ray);
+        Shape::Ray(ray.iter().map(|x| x / length).collect())
+    };
+    match is_zero {
+        [true, false] if s[1] > 0.0 => {
+            let (_, ray) = rays(s[0] / s[1]);
+            Some(BlockKink::new(KinkKind::ZeroDual, unit(ray)))
+        }
+        [false, true] if z[0] < 0.0 => {
+            let (ray, _) = rays(1.0 - z[1] / z[0]);
+            Some(BlockKink::new(KinkKind::ZeroSlack, unit(ray)))
+        }
+        _ => None,
     }
 }
 

@@ -7,6 +7,8 @@
 //! Hien, Differential properties of Euclidean projection onto power cone, Math. Methods Oper. Res. 82, 2015.
 //! Parikh and Boyd, Proximal algorithms, 2014, section 2.5 (Moreau decomposition).
 
+use super::Block;
+use super::kink::{BlockKink, KinkKind, Shape};
 use super::numeric::{
     APEX, dual_interior, fractions, largest_feasible, max_abs, norm, polar_interior,
     power_of_two_scale,
@@ -170,6 +172,51 @@ pub fn margin(alphas: &[f64], piece: Piece, v: &[f64], z: &[f64], s: &[f64]) -> 
         Piece::Face | Piece::Curved => u
             .iter()
             .fold(norm(s).min(norm(z)), |least, x| least.min(x.hypot(length))),
+    }
+}
+
+/// The kink within the radius of v. Where w = 0 and some u_i = 0, any D between 0 and 1 on those coordinates and w is taken for an
+/// element, which may be more than there are. Elsewhere the kinks are z = 0, where D is 0 or zz'/|z|^2, and s = 0, where it is I or
+/// I - ss'/|s|^2.
+pub(super) fn kink(
+    alphas: &[f64],
+    block: &Block,
+    v: &[f64],
+    z: &[f64],
+    s: &[f64],
+    radius: f64,
+) -> Option<BlockKink> {
+    let n = alphas.len();
+    if norm(v) <= radius {
+        return Some(BlockKink::new(KinkKind::Apex, Shape::Apex(v.len())));
+    }
+    let mut ambiguous: Vec<usize> = (0..n).filter(|&i| v[i].abs() <= radius).collect();
+    if norm(&v[n..]) <= radius && !ambiguous.is_empty() {
+        ambiguous.extend(n..v.len());
+        let active = v.iter().map(|x| *x > 0.0).collect();
+        let shape = Shape::Axes { active, ambiguous };
+        return Some(BlockKink::new(KinkKind::Edge, shape));
+    }
+    let is_zero = [
+        matches!(block, Block::Vanishing(_)) || norm(z) <= radius,
+        matches!(block, Block::Identity(_)) || norm(s) <= radius,
+    ];
+    // u_i(s) u_i(z) = alpha_i |w(s)| |w(z)|, the two w opposite.
+    let opposite = |point: &[f64]| {
+        let length = norm(&point[n..]);
+        let u = alphas.iter().zip(point).map(|(a, u)| a * length / u);
+        let w = point[n..].iter().map(|w| -w / length);
+        let ray: Vec<f64> = u.chain(w).collect();
+        let size = norm(&ray);
+        let unit: Vec<f64> = ray.iter().map(|x| x / size).collect();
+        unit.iter()
+            .all(|x| x.is_finite())
+            .then_some(Shape::Ray(unit))
+    };
+    match is_zero {
+        [true, false] => Some(BlockKink::new(KinkKind::ZeroDual, opposite(s)?)),
+        [false, true] => Some(BlockKink::new(KinkKind::ZeroSlack, opposite(z)?)),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@
 mod diagonal;
 mod exponential;
 mod generalized_power;
+mod kink;
 mod numeric;
 mod power;
 mod power_curvature;
@@ -20,6 +21,8 @@ mod spectral;
 mod tests;
 
 pub use diagonal::Diagonal;
+pub use kink::KinkKind;
+pub(crate) use kink::{BlockKink, Element};
 pub use psd::Psd;
 pub use second_order::SecondOrder;
 pub(crate) use second_order::is_small;

@@ -6,7 +6,9 @@
 //! # References
 //! Hien, Differential properties of Euclidean projection onto power cone, Math. Methods Oper. Res. 82, 2015.
 
+use super::Block;
 use super::generalized_power;
+use super::kink::BlockKink;
 use super::spectral::{Piece, Spectral};
 
 /// `z = Pi_{K*}(v)` and `s = Pi_K(-v) = z - v`; all three have 3 values. See [`generalized_power::project`].
@@ -22,4 +24,16 @@ pub fn element(alpha: f64, piece: Piece, v: &[f64], z: &[f64], s: &[f64], out: &
 /// Distance from v to the nearest kink, or a lower bound within a factor sqrt(3). See [`generalized_power::margin`].
 pub fn margin(alpha: f64, piece: Piece, v: &[f64], z: &[f64], s: &[f64]) -> f64 {
     generalized_power::margin(&[alpha, 1.0 - alpha], piece, v, z, s)
+}
+
+/// The kink within the radius of v. See [`generalized_power::kink`].
+pub(super) fn kink(
+    alpha: f64,
+    block: &Block,
+    v: &[f64],
+    z: &[f64],
+    s: &[f64],
+    radius: f64,
+) -> Option<BlockKink> {
+    generalized_power::kink(&[alpha, 1.0 - alpha], block, v, z, s, radius)
 }

@@ -10,6 +10,7 @@
 //! Busseti, Moursi, Boyd, Solution refinement at regular points of conic problems, 2019, section 4.
 
 use super::Block;
+use super::kink::{BlockKink, KinkKind, Shape};
 use std::f64::consts::FRAC_1_SQRT_2;
 
 /// D = lambda1 u1 u1' + beta (I - u1 u1' - u0 u0') + lambda0 u0 u0'; on the middle piece lambda1 = 1 and lambda0 = 0.
@@ -71,6 +72,25 @@ fn difference((a, one_minus_a): (f64, f64), (b, one_minus_b): (f64, f64)) -> f64
         a - b
     };
     gap.max(0.0)
+}
+
+/// The kink within the radius of v.
+pub(super) fn kink(v: &[f64], radius: f64) -> Option<BlockKink> {
+    let (&t, u) = v.split_first()?;
+    let norm = norm(u);
+    if t.hypot(norm) <= radius || norm == 0.0 {
+        return Some(BlockKink::new(KinkKind::Apex, Shape::Apex(v.len())));
+    }
+    let (kind, sign) = if (t - norm).abs() * FRAC_1_SQRT_2 <= radius {
+        (KinkKind::ZeroSlack, -1.0)
+    } else if (t + norm).abs() * FRAC_1_SQRT_2 <= radius {
+        (KinkKind::ZeroDual, 1.0)
+    } else {
+        return None;
+    };
+    let axis = u.iter().map(|x| sign * FRAC_1_SQRT_2 * x / norm);
+    let unit = std::iter::once(FRAC_1_SQRT_2).chain(axis).collect();
+    Some(BlockKink::new(kind, Shape::Ray(unit)))
 }
 
 /// |u| without overflow or underflow.

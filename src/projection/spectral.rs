@@ -42,6 +42,25 @@ impl Spectral {
         spectral
     }
 
+    /// D = 0 with a unit vector as the first eigenvector: the columns of a Householder reflection.
+    pub(super) fn around(unit: &[f64]) -> Self {
+        let mut spectral = Self::new(unit.len());
+        let Some(first) = unit.first() else {
+            return spectral;
+        };
+        let sign = if *first < 0.0 { -1.0 } else { 1.0 };
+        // |unit + sign e_0|^2 = 2 (1 + |first|).
+        let entry = |i: usize| unit[i] + if i == 0 { sign } else { 0.0 };
+        for k in 1..unit.len() {
+            let factor = entry(k) / (1.0 + first.abs());
+            for (i, x) in spectral.vector_mut(k).iter_mut().enumerate() {
+                *x = f64::from(u8::from(i == k)) - factor * entry(i);
+            }
+        }
+        spectral.vector_mut(0).copy_from_slice(unit);
+        spectral
+    }
+
     /// D = I.
     pub(super) fn set_identity(&mut self) {
         self.set_axes();

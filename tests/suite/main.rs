@@ -16,5 +16,6 @@ mod parametrization;
 mod problems;
 mod projection;
 mod regular;
+mod regularity;
 mod ridge;
 mod support;

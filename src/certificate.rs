@@ -1,0 +1,326 @@
+//! Is every element of the conservative Jacobian invertible? The hypothesis of the nonsmooth implicit function theorem.
+//!
+//! J(D) is singular iff some y != 0 with D y = y has A'y = 0, or some w != 0 with Pw = 0 has D A w = 0. Over all elements D the first
+//! set is largest at the upper element of each kink, the second at the lower one:
+//!
+//! ```text
+//! every J(D) invertible   <=>   J(upper) and J(lower) invertible
+//! ```
+//!
+//! For orthants that is linear independence of the active gradients and the strong second-order condition; in general Robinson's
+//! strong regularity. Without a kink the two coincide, and the derivative's own factorization is the test.
+//!
+//! # References
+//! Bolte, Le, Pauwels, Silveti-Falls, Nonsmooth implicit differentiation for machine learning and optimization, 2021, Thm 2. Robinson,
+//! Strongly regular generalized equations, 1980. Bonnans, Ramirez, Perturbation analysis of second-order cone programming problems,
+//! 2005. Chan, Sun, Constraint nondegeneracy, strong regularity and nonsingularity in semidefinite programming, 2008.
+
+use crate::cone::Cone;
+use crate::error::Result;
+use crate::linsolve::{NullVector, Prepared, Structure};
+use crate::projection::{BlockKink, Element, Projection};
+use crate::residual::ResidualJacobian;
+use crate::selection::jacobian_at;
+use crate::settings::LinearSettings;
+use crate::tangent::{dot, norm_max};
+use std::sync::Arc;
+
+/// A null vector's residual relative to the terms: above, it is none.
+const NULL: f64 = 1e-7;
+
+/// A vector's entries above this share of its largest are named.
+const NAMED: f64 = 1e-6;
+
+/// Why an element of the conservative Jacobian is singular.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Witness {
+    /// w != 0 with Pw = 0 and s free along Aw: the objective is flat, to second order, in a direction that the active rows allow.
+    Primal {
+        /// w, n, largest entry 1.
+        direction: Vec<f64>,
+        /// The variables that move, the largest first.
+        variables: Vec<usize>,
+        /// |Pw| and |D A w| relative to their terms.
+        residual: f64,
+    },
+    /// y != 0 with A'y = 0 on directions where s may be held: the active rows are dependent.
+    Dual {
+        /// y, m, largest entry 1.
+        direction: Vec<f64>,
+        /// The rows that depend on each other, the largest first.
+        rows: Vec<usize>,
+        /// |A'y| and |y - D y| relative to their terms.
+        residual: f64,
+    },
+}
+
+/// The verdict on all elements of the conservative Jacobian.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Certificate {
+    /// All are invertible: the solution map is Lipschitz near this point and path differentiable, and every selection's derivative is an
+    /// element of one conservative Jacobian of it. Without a kink the map is differentiable.
+    Certified,
+    /// Some element is singular.
+    Failed {
+        /// Why: at least one of a primal and a dual vector, unless the linear solver keeps none.
+        witnesses: Vec<Witness>,
+    },
+    /// On an edge of an exponential or power cone only a superset of the elements is known, and one in it is singular.
+    Unknown {
+        /// What is singular there.
+        witnesses: Vec<Witness>,
+    },
+}
+
+impl Certificate {
+    /// True if every element is invertible.
+    pub fn is_certified(&self) -> bool {
+        matches!(self, Certificate::Certified)
+    }
+
+    /// Why not.
+    pub fn witnesses(&self) -> &[Witness] {
+        match self {
+            Certificate::Certified => &[],
+            Certificate::Failed { witnesses } | Certificate::Unknown { witnesses } => witnesses,
+        }
+    }
+}
+
+/// What is known about a part of the solution being the only one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Uniqueness {
+    /// No other: the rank test that excludes one holds.
+    Unique,
+    /// There are others along the witness.
+    NotUnique,
+    /// The rank test fails only along directions of which the kinks allow at most a part.
+    Unknown,
+}
+
+/// The certificate with what the two rank tests say by themselves.
+#[derive(Debug, Clone)]
+pub(crate) struct Examination {
+    pub(crate) certificate: Certificate,
+    pub(crate) primal: Uniqueness,
+    pub(crate) dual: Uniqueness,
+}
+
+/// J at both extremes of the kinks, as far as they were factored.
+pub(crate) struct Extremes<'a> {
+    pub(crate) structure: &'a Arc<Structure>,
+    pub(crate) settings: LinearSettings,
+    /// J at some element, and its factorization.
+    pub(crate) jacobian: &'a ResidualJacobian,
+    pub(crate) prepared: &'a Prepared,
+    /// The element the factorization is at, if it is one of the two.
+    pub(crate) element: Option<Element>,
+    pub(crate) kinks: &'a [(usize, BlockKink)],
+}
+
+/// A null vector's part, and the element it was found at; no part where a singular matrix keeps none.
+struct Found {
+    element: Element,
+    witness: Option<Witness>,
+}
+
+impl Extremes<'_> {
+    /// The rank tests: at most two factorizations, none without a kink.
+    pub(crate) fn examine(&self) -> Result<Examination> {
+        let mut found = Vec::new();
+        if self.kinks.is_empty() {
+            self.add(Element::Lower, self.jacobian, self.prepared, &mut found)?;
+            return Ok(self.conclude(&found));
+        }
+        for element in [Element::Lower, Element::Upper] {
+            if self.element == Some(element) {
+                self.add(element, self.jacobian, self.prepared, &mut found)?;
+                continue;
+            }
+            let jacobian = self.jacobian_at(element);
+            if Prepared::if_nonsingular(self.structure, &jacobian, self.settings)?.is_none() {
+                let prepared = Prepared::with_structure(self.structure, &jacobian, self.settings)?;
+                self.add(element, &jacobian, &prepared, &mut found)?;
+            }
+        }
+        Ok(self.conclude(&found))
+    }
+
+    pub(crate) fn jacobian_at(&self, element: Element) -> ResidualJacobian {
+        jacobian_at(self.jacobian, self.kinks, &vec![element; self.kinks.len()])
+    }
+
+    /// Adds what a singular matrix has to say: both parts of its null vector are null vectors of the largest eigenspaces.
+    fn add(
+        &self,
+        element: Element,
+        jacobian: &ResidualJacobian,
+        prepared: &Prepared,
+        found: &mut Vec<Found>,
+    ) -> Result<()> {
+        if !prepared.is_singular() {
+            return Ok(());
+        }
+        let (mut primal, mut dual) = (None, None);
+        if let Some(NullVector { w, y }) = prepared.null_vector() {
+            primal = primal_witness(jacobian, &w)?;
+            dual = dual_witness(jacobian, &y)?;
+        }
+        let is_lost = primal.is_none() && dual.is_none();
+        let parts = [primal, dual]
+            .into_iter()
+            .filter(|w| w.is_some() || is_lost);
+        found.extend(parts.map(|witness| Found { element, witness }));
+        Ok(())
+    }
+
+    fn conclude(&self, found: &[Found]) -> Examination {
+        let witnesses: Vec<Witness> = found.iter().filter_map(|f| f.witness.clone()).collect();
+        let is_lost = witnesses.len() < found.len();
+        let verdict = |is_primal: bool| {
+            let is_own = |w: &&Witness| matches!(w, Witness::Primal { .. }) == is_primal;
+            if witnesses
+                .iter()
+                .filter(is_own)
+                .any(|w| self.moves_within_kinks(w))
+            {
+                Uniqueness::NotUnique
+            } else if is_lost || witnesses.iter().any(|w| is_own(&w)) {
+                Uniqueness::Unknown
+            } else {
+                Uniqueness::Unique
+            }
+        };
+        let (primal, dual) = (verdict(true), verdict(false));
+        // What is null at the smaller of the two eigenspaces is null for every element.
+        let is_common = |f: &Found| match &f.witness {
+            Some(Witness::Primal { .. }) => f.element == Element::Upper,
+            Some(Witness::Dual { .. }) => f.element == Element::Lower,
+            None => false,
+        };
+        let certificate = if found.is_empty() {
+            Certificate::Certified
+        } else if self.kinks.iter().all(|(_, kink)| kink.is_exact) || found.iter().any(is_common) {
+            Certificate::Failed { witnesses }
+        } else {
+            Certificate::Unknown { witnesses }
+        };
+        Examination {
+            certificate,
+            primal,
+            dual,
+        }
+    }
+
+    /// True if solutions can move along a witness, one way or the other: at a kink only into the cone.
+    fn moves_within_kinks(&self, witness: &Witness) -> bool {
+        let program = self.jacobian.program();
+        let (change, is_primal) = match witness {
+            Witness::Primal { direction, .. } => {
+                let mut change = vec![0.0; program.m()];
+                program
+                    .effective_a()
+                    .multiply_add(-1.0, direction, &mut change);
+                (change, true)
+            }
+            Witness::Dual { direction, .. } => (direction.clone(), false),
+        };
+        let margins = self.jacobian.projection().margins();
+        let size = norm_max(&change);
+        [1.0, -1.0].iter().any(|sign| {
+            self.kinks.iter().all(|(index, kink)| {
+                let Some(critical) = kink.critical(&program.cones()[*index]) else {
+                    return false;
+                };
+                let block = &change[margins[*index].rows.clone()];
+                let along: Vec<f64> = critical
+                    .directions
+                    .iter()
+                    .map(|u| sign * dot(u, block))
+                    .collect();
+                is_in(&critical.cone, &along, is_primal, NAMED * size)
+            })
+        })
+    }
+}
+
+/// True if a vector is in the cone (or in its dual) up to a tolerance.
+fn is_in(cone: &Cone, u: &[f64], is_primal: bool, tolerance: f64) -> bool {
+    // Projection is onto the dual: u in K* iff s = 0, and u in K iff -u projects to zero.
+    let v: Vec<f64> = if is_primal {
+        u.iter().map(|u| -u).collect()
+    } else {
+        u.to_vec()
+    };
+    let Ok(projection) = Projection::new(std::slice::from_ref(cone), &v) else {
+        return false;
+    };
+    let outside = if is_primal {
+        projection.z()
+    } else {
+        projection.s()
+    };
+    norm_max(outside) <= tolerance
+}
+
+/// w, if it is a null vector: |Pw| and |D A w| small beside their terms.
+fn primal_witness(jacobian: &ResidualJacobian, w: &[f64]) -> Result<Option<Witness>> {
+    let Some(w) = scaled(w) else { return Ok(None) };
+    let program = jacobian.program();
+    let (p, a) = (program.p(), program.effective_a());
+    let size: Vec<f64> = w.iter().map(|w| w.abs()).collect();
+    let (mut pw, mut p_terms) = (vec![0.0; program.n()], vec![0.0; program.n()]);
+    p.multiply_symmetric_add(1.0, &w, &mut pw);
+    p.absolute_multiply_symmetric_add(&size, &mut p_terms);
+    let (mut aw, mut a_terms) = (vec![0.0; program.m()], vec![0.0; program.m()]);
+    a.multiply_add(1.0, &w, &mut aw);
+    a.absolute_multiply_add(&size, &mut a_terms);
+    let mut held = vec![0.0; program.m()];
+    jacobian.projection().apply(&aw, &mut held)?;
+    let residual = relative(&pw, norm_max(p.values())).max(relative(&held, norm_max(a.values())));
+    Ok((residual <= NULL).then(|| Witness::Primal {
+        variables: named(&w),
+        direction: w,
+        residual,
+    }))
+}
+
+/// y, if it is a null vector: |A'y| and |y - D y| small beside their terms.
+fn dual_witness(jacobian: &ResidualJacobian, y: &[f64]) -> Result<Option<Witness>> {
+    let Some(y) = scaled(y) else { return Ok(None) };
+    let program = jacobian.program();
+    let a = program.effective_a();
+    let mut ay = vec![0.0; program.n()];
+    a.multiply_transpose_add(1.0, &y, &mut ay);
+    let mut moving = vec![0.0; program.m()];
+    jacobian.projection().apply_complement(&y, &mut moving)?;
+    let residual = relative(&ay, norm_max(a.values())).max(norm_max(&moving));
+    Ok((residual <= NULL).then(|| Witness::Dual {
+        rows: named(&y),
+        direction: y,
+        residual,
+    }))
+}
+
+fn relative(value: &[f64], size: f64) -> f64 {
+    let value = norm_max(value);
+    if value == 0.0 { 0.0 } else { value / size }
+}
+
+/// Largest entry 1; `None` for zero or what is not finite.
+fn scaled(u: &[f64]) -> Option<Vec<f64>> {
+    let largest = u
+        .iter()
+        .copied()
+        .max_by(|a, b| a.abs().total_cmp(&b.abs()))?;
+    (largest != 0.0 && largest.is_finite()).then(|| u.iter().map(|x| x / largest).collect())
+}
+
+fn named(u: &[f64]) -> Vec<usize> {
+    let mut named: Vec<usize> = (0..u.len()).filter(|&i| u[i].abs() > NAMED).collect();
+    named.sort_by(|&i, &j| u[j].abs().total_cmp(&u[i].abs()));
+    named
+}

@@ -1,0 +1,204 @@
+//! One-sided directional derivatives at kinks.
+//!
+//! Where every element of the conservative Jacobian is invertible the solution map is Lipschitz and directionally differentiable, also
+//! at a kink. Along the directions U in which z and s vanish there, their changes zeta and sigma are complementary on a small cone:
+//!
+//! ```text
+//! J0 (dx; v) = r - (A'U; 0) zeta,    sigma = -U'v = sigma0 + S zeta,    zeta in C*,  sigma in C,  <zeta, sigma> = 0
+//! dz = D0 v + U zeta,    ds = -(I - D0) v,    S = U'V,  J0 V = (A'U; 0)
+//! ```
+//!
+//! with D0 the lower element and S symmetric positive definite: sigma minimizes 1/2 (sigma - sigma0)'S^-1 (sigma - sigma0) over C, a
+//! program of the size of the kink which the library solves itself. Its cone C is a half-line for each weakly active row or smooth
+//! boundary, a PSD cone for zero eigenvalues, the cone itself at its apex.
+//!
+//! # References
+//! Robinson, Local structure of feasible sets in nonlinear programming III, 1987. Bonnans, Shapiro, Perturbation Analysis of Optimization
+//! Problems, 2000, Thm 5.60 (the critical cone's quadratic program).
+
+use crate::cone::Cone;
+use crate::derivative::{Checked, Derivative, DerivativeWorkspace};
+use crate::error::{Error, Result};
+use crate::kink::Warning;
+use crate::meaning::Meaning;
+use crate::program::ConeProgram;
+use crate::projection::Element;
+use crate::refine::solve;
+use crate::settings::{Selection, Settings};
+use crate::tangent::{DataTangent, SolutionTangent, dot, norm_max};
+use faer::linalg::solvers::DenseSolveCore;
+use faer::{Mat, Side};
+
+/// S with a pivot below this times its largest entry is singular: the upper element is.
+const SINGULAR: f64 = 1e-11;
+
+/// One direction in which z and s vanish.
+struct Direction {
+    /// Position in the m rows, and the unit vector on the block's.
+    start: usize,
+    unit: Vec<f64>,
+    /// J0^-1 (A'u; 0), n + m.
+    response: Vec<f64>,
+}
+
+impl Direction {
+    fn dot(&self, v: &[f64]) -> f64 {
+        dot(&self.unit, &v[self.start..self.start + self.unit.len()])
+    }
+}
+
+impl Derivative {
+    /// The one-sided derivative of the solution along a data tangent d: the limit of (x(data + t d) - x(data))/t as t falls to zero, and
+    /// those of z and s. Not linear in d at a kink; `directional(-d)` is the other side. Without a kink it is [`Derivative::jvp`].
+    ///
+    /// Cost: one solve for each direction in which z and s vanish, a small conic program, one more solve; a factorization where
+    /// the derivative's own is at another element than the inactive one.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::jvp`]; [`Error::NotRegular`] where the point is not certified, or on an edge of an exponential or power
+    /// cone where the critical cone is not known.
+    pub fn directional(&self, tangent: &DataTangent) -> Result<Checked<SolutionTangent>> {
+        if self.kinks().is_empty() {
+            return self.jvp(tangent);
+        }
+        let lower;
+        let base = if self.element == Some(Element::Lower) {
+            self
+        } else {
+            lower = self.with_selection(Selection::Inactive)?;
+            &lower
+        };
+        if base.meaning().is_surrogate() {
+            return Err(Error::NotRegular {
+                reason: "the linear system is singular with the weakly active rows let go",
+            });
+        }
+        let mut work = base.workspace();
+        let (directions, cones) = base.critical_directions(&mut work)?;
+        let mut evidence = base.solve_tangent(tangent, &mut work)?;
+        let n = self.program().n();
+        let sigma0: Vec<f64> = directions
+            .iter()
+            .map(|u| -u.dot(&work.answer[n..]))
+            .collect();
+        let zeta = complementary(&directions, n, &sigma0, cones, self.settings())?;
+        for (direction, zeta) in directions.iter().zip(&zeta) {
+            for (a, r) in work.answer.iter_mut().zip(&direction.response) {
+                *a -= zeta * r;
+            }
+        }
+        let mut value = SolutionTangent::zeros(self.program());
+        base.solution_tangent(&mut work, &mut value)?;
+        for (direction, zeta) in directions.iter().zip(&zeta) {
+            let rows = direction.start..direction.start + direction.unit.len();
+            for (z, u) in value.z[rows].iter_mut().zip(&direction.unit) {
+                *z += zeta * u;
+            }
+        }
+        evidence.error = evidence.error.max(base.condition() * self.point_error());
+        let mut checked = base.checked(value, evidence);
+        checked.meaning = Meaning::OneSided;
+        checked
+            .warnings
+            .retain(|w| !matches!(w, Warning::AtKink(_)));
+        checked.trusted = !checked.warnings.iter().any(Warning::is_fatal);
+        Ok(checked)
+    }
+
+    /// The directions of every kink with their responses, and their cones.
+    fn critical_directions(
+        &self,
+        work: &mut DerivativeWorkspace,
+    ) -> Result<(Vec<Direction>, Vec<Cone>)> {
+        let program = self.program();
+        let margins = self.projection().margins();
+        let (mut directions, mut cones) = (Vec::new(), Vec::new());
+        for (index, kink) in &self.blocks {
+            let Some(critical) = kink.critical(&program.cones()[*index]) else {
+                return Err(Error::NotRegular {
+                    reason: "on an edge of an exponential or power cone the critical cone is not known",
+                });
+            };
+            let start = margins[*index].rows.start;
+            cones.push(critical.cone);
+            for unit in critical.directions {
+                let mut y = vec![0.0; program.m()];
+                y[start..start + unit.len()].copy_from_slice(&unit);
+                let mut rhs = vec![0.0; program.n() + program.m()];
+                program
+                    .effective_a()
+                    .multiply_transpose_add(1.0, &y, &mut rhs[..program.n()]);
+                self.solve_with(&rhs, work)?;
+                let response = work.answer.clone();
+                directions.push(Direction {
+                    start,
+                    unit,
+                    response,
+                });
+            }
+        }
+        Ok((directions, cones))
+    }
+}
+
+/// zeta: the multiplier of the small program.
+fn complementary(
+    directions: &[Direction],
+    n: usize,
+    sigma0: &[f64],
+    cones: Vec<Cone>,
+    settings: &Settings,
+) -> Result<Vec<f64>> {
+    let k = directions.len();
+    let bytes = 8 * (k as u128).pow(2);
+    if bytes > u128::from(settings.max_dense_bytes) {
+        return Err(Error::TooLarge {
+            what: "the critical cone's program",
+            bytes,
+            limit: u128::from(settings.max_dense_bytes),
+        });
+    }
+    let entry = |i: usize, j: usize| directions[i].dot(&directions[j].response[n..]);
+    let s = Mat::from_fn(k, k, |i, j| 0.5 * (entry(i, j) + entry(j, i)));
+    let not_regular = Error::NotRegular {
+        reason: "the gradients of the active rows are dependent",
+    };
+    let Ok(factor) = s.llt(Side::Lower) else {
+        return Err(not_regular);
+    };
+    let largest = (0..k).fold(0.0_f64, |m, i| m.max(s[(i, i)]));
+    let pivot = (0..k).fold(f64::INFINITY, |m, i| m.min(factor.L()[(i, i)].powi(2)));
+    if pivot.is_nan() || pivot <= SINGULAR * largest {
+        return Err(not_regular);
+    }
+    let size = norm_max(sigma0);
+    if size == 0.0 {
+        return Ok(vec![0.0; k]);
+    }
+    // sigma is scaled to the size of sigma0: a small direction has a small derivative.
+    let inverse = factor.inverse();
+    let mut q = vec![0.0; k];
+    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+    for j in 0..k {
+        for i in 0..k {
+            q[i] -= inverse[(i, j)] * sigma0[j] / size;
+        }
+        indices.extend(0..=j);
+        values.extend((0..=j).map(|i| inverse[(i, j)]));
+        indptr.push(indices.len());
+    }
+    let ends: Vec<usize> = (0..=k).collect();
+    let program = ConeProgram::from_csc(
+        (&indptr, &indices, &values),
+        q,
+        (&ends, &ends[..k], &vec![-1.0; k]),
+        vec![0.0; k],
+        cones,
+    )?;
+    let settings = Settings {
+        linear: settings.linear,
+        ..Settings::default()
+    };
+    let solution = solve(&program, &settings)?;
+    Ok(solution.z.iter().map(|z| z * size).collect())
+}

@@ -1,0 +1,4 @@
+//! What a gradient means: certificates, selections, one-sided derivatives.
+
+mod certificate;
+mod oracle;
