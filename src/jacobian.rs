@@ -174,6 +174,7 @@ impl Derivative {
             condition: self.condition(),
             correction: 0.0,
             error: 0.0,
+            bias: 0.0,
             iterations: 0,
         }
     }
@@ -184,6 +185,11 @@ fn worse(worst: Option<Evidence>, next: Evidence) -> Evidence {
         // The larger of each: the least trustworthy column speaks for all.
         Some(w) => Evidence {
             error: w.error.max(next.error),
+            bias: if w.bias.is_nan() {
+                w.bias
+            } else {
+                w.bias.max(next.bias)
+            },
             ..if w.residual >= next.residual { w } else { next }
         },
         None => next,

@@ -69,6 +69,7 @@
 //! | `certificate`, `meaning`, `selection` | is every element of the conservative Jacobian invertible; what a derivative is; which element |
 //! | `derivative`, `jacobian` | JVP and VJP; the Jacobian |
 //! | `ambiguity`, `directional`, `regularity` | other elements at a kink; one-sided derivatives; the report |
+//! | `smoothing` | the derivative along the central path, without kinks |
 //! | `parametrization` | affine maps from parameters to data, there and back |
 //! | `layer/` | one structure, many data: cheap forwards, warm starts, batches |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
@@ -122,6 +123,7 @@ mod residual;
 mod ridge;
 mod selection;
 mod settings;
+mod smoothing;
 mod solution;
 mod solve;
 pub mod svec;

@@ -97,7 +97,11 @@ fn relative_error(point: &Point, error: &[f64], kinks: &[(usize, BlockKink)]) ->
 
 /// J^-1 of the residual, each row at least the rounding of its terms: the residual may be smaller than that by luck. Zero at a
 /// singular point, where the step says nothing about the error.
-fn estimate(point: &Point, prepared: &Prepared, work: &mut Workspace) -> Result<Vec<f64>> {
+pub(crate) fn estimate(
+    point: &Point,
+    prepared: &Prepared,
+    work: &mut Workspace,
+) -> Result<Vec<f64>> {
     let jacobian = &point.jacobian;
     let mut error = vec![0.0; jacobian.dim()];
     if prepared.is_singular() {

@@ -89,9 +89,9 @@ pub struct Regularity {
     pub kinks: Vec<Kink>,
     /// True if z and s do not vanish together along any direction: no kink.
     pub strict_complementarity: bool,
-    /// Whether x (and s) are the only ones.
+    /// Whether x (and s) are the only ones, at the worst point within the radius.
     pub primal: Uniqueness,
-    /// Whether z is the only one.
+    /// Whether z is the only one, there.
     pub dual: Uniqueness,
     /// Whether every element of the conservative Jacobian is invertible.
     pub certificate: Certificate,

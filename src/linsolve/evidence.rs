@@ -12,6 +12,8 @@ pub enum Method {
     Lsqr,
     /// Minimum-norm least-squares solution of a singular reduced system.
     MinimumNorm,
+    /// Differences of perturbed solves: no linear system.
+    Differences,
 }
 
 /// Why refinement stopped.
@@ -54,6 +56,9 @@ pub struct Evidence {
     /// Estimated relative error of the answer. From [`crate::Prepared`]: condition times residual. From [`crate::Derivative`] that of the
     /// derivative, the uncertainty of the solution it is taken at included.
     pub error: f64,
+    /// What a policy's approximation changes in the answer, relative to it: estimated for Tikhonov, NaN where it is not known (smoothing,
+    /// perturbed solves), 0 for everything else.
+    pub bias: f64,
     /// LSQR iterations over all steps; 0 for direct methods.
     pub iterations: usize,
 }

@@ -93,6 +93,7 @@ impl Prepared {
             condition: self.condition,
             correction: 0.0,
             error: 0.0,
+            bias: 0.0,
             iterations: 0,
         };
         out.fill(0.0);

@@ -282,7 +282,7 @@ fn edge_curvature(alphas: &[f64], v: &[f64]) -> (f64, f64) {
 }
 
 /// Writes a vector of (u, w/|w|) in all coordinates.
-fn embed(vector: &[f64], direction: &[f64], out: &mut [f64]) {
+pub(super) fn embed(vector: &[f64], direction: &[f64], out: &mut [f64]) {
     let n = vector.len() - 1;
     out[..n].copy_from_slice(&vector[..n]);
     for (o, d) in out[n..].iter_mut().zip(direction) {
@@ -291,7 +291,7 @@ fn embed(vector: &[f64], direction: &[f64], out: &mut [f64]) {
 }
 
 /// The k-th column, k >= 1, of the Householder reflection that maps the unit vector `w` to an axis.
-fn perpendicular(w: &[f64], k: usize, out: &mut [f64]) {
+pub(super) fn perpendicular(w: &[f64], k: usize, out: &mut [f64]) {
     let sign = if w[0] < 0.0 { -1.0 } else { 1.0 };
     let factor = w[k] / (1.0 + w[0].abs());
     for (o, x) in out.iter_mut().zip(w) {

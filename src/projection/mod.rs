@@ -10,12 +10,14 @@ mod diagonal;
 mod exponential;
 mod generalized_power;
 mod kink;
+mod mapped;
 mod numeric;
 mod power;
 mod power_curvature;
 mod power_root;
 mod psd;
 mod second_order;
+mod smoothed;
 mod spectral;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ pub(crate) use kink::{BlockKink, Element};
 pub use psd::Psd;
 pub use second_order::SecondOrder;
 pub(crate) use second_order::is_small;
+pub(crate) use smoothed::check_weight;
 pub use spectral::{Piece, Spectral};
 
 use crate::cone::{Cone, row_ranges};

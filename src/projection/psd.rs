@@ -290,6 +290,20 @@ impl Psd {
         }
     }
 
+    /// With f of every eigenvalue.
+    pub(super) fn mapped(&self, f: impl Fn((f64, f64)) -> (f64, f64)) -> Self {
+        let weight = |i: usize, j: usize| {
+            if j < self.positive {
+                let root = self.positive_root(i, j);
+                return f((root * root, self.positive_complement(i, j)));
+            }
+            let column = j - self.positive;
+            let root = self.root[(i, column)];
+            f((root * root, self.complement[(i, column)]))
+        };
+        Self::from_parts(self.positive, self.vectors.clone(), weight)
+    }
+
     /// True for two plain blocks with as many positive eigenvalues, and for weighted ones that differ by no more than `distance` in
     /// each number.
     pub(crate) fn is_like(&self, other: &Self, distance: f64) -> bool {

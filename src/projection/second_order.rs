@@ -131,6 +131,16 @@ impl SecondOrder {
         }
     }
 
+    /// With f of every eigenvalue.
+    pub(super) fn mapped(&self, f: impl Fn((f64, f64)) -> (f64, f64)) -> Self {
+        Self::from_parts(
+            self.w.clone(),
+            f((self.lambda1, self.colambda1)),
+            f((self.beta, self.cobeta)),
+            f((self.lambda0, self.colambda0)),
+        )
+    }
+
     /// True on the middle piece, where v alone gives D.
     fn is_plain(&self) -> bool {
         self.colambda1 == 0.0 && self.lambda0 == 0.0

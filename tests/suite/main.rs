@@ -18,4 +18,5 @@ mod projection;
 mod regular;
 mod regularity;
 mod ridge;
+mod smoothing;
 mod support;

@@ -1,4 +1,9 @@
-//! What a gradient means: certificates, selections, one-sided derivatives.
+//! What a gradient means: certificates, selections, one-sided derivatives, policies.
 
 mod certificate;
+mod directional;
 mod oracle;
+mod policy;
+mod report;
+mod selection;
+mod support;

@@ -1,0 +1,393 @@
+//! JVPs and VJPs on the factorization at hand.
+
+use super::policy::Substitute;
+use super::{Checked, Derivative};
+use crate::error::Result;
+use crate::linsolve::{Evidence, Prepared, Workspace};
+use crate::pattern::check_finite;
+use crate::program::ConeProgram;
+use crate::residual::{
+    ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
+};
+use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent, norm_max};
+
+impl Derivative {
+    /// Makes memory fit for this derivative.
+    pub(crate) fn fit(&self, work: &mut DerivativeWorkspace) {
+        work.fit(self);
+        self.prepared.fit(&self.jacobian, &mut work.linear);
+    }
+
+    /// Bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let (n, m) = (self.program().n(), self.program().m());
+        self.prepared.bytes() + 8 * (2 * n + 8 * m)
+    }
+
+    /// Memory for the `*_into` forms.
+    pub fn workspace(&self) -> DerivativeWorkspace {
+        let dim = self.jacobian.dim();
+        DerivativeWorkspace {
+            linear: self.prepared.workspace(&self.jacobian),
+            rhs: vec![0.0; dim],
+            answer: vec![0.0; dim],
+            product: vec![0.0; dim],
+            scratch: vec![0.0; self.scratch_len()],
+            masked: vec![0.0; self.program().m()],
+        }
+    }
+
+    /// Directional derivative of the solution along a data tangent (values in stored order).
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`], [`crate::Error::NonFinite`]; [`crate::Error::NotTrusted`] under `strict`.
+    pub fn jvp(&self, tangent: &DataTangent) -> Result<Checked<SolutionTangent>> {
+        let mut value = SolutionTangent::zeros(self.program());
+        let evidence = self.jvp_into(tangent, &mut value, &mut self.workspace())?;
+        Ok(self.checked(value, evidence))
+    }
+
+    /// Gradient of <cotangent, (x, z, s)> in the data, on the stored patterns.
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`], [`crate::Error::NonFinite`]; [`crate::Error::NotTrusted`] under `strict`.
+    pub fn vjp(&self, cotangent: &SolutionCotangent) -> Result<Checked<DataCotangent>> {
+        self.vjp_wanted(cotangent, Wanted::default())
+    }
+
+    /// Like [`Derivative::vjp`], computing only the parts wanted; the others come back empty.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::vjp`].
+    pub fn vjp_wanted(
+        &self,
+        cotangent: &SolutionCotangent,
+        wanted: Wanted,
+    ) -> Result<Checked<DataCotangent>> {
+        let mut value = DataTangent::default();
+        let evidence = self.vjp_into(cotangent, wanted, &mut value, &mut self.workspace())?;
+        Ok(self.checked(value, evidence))
+    }
+
+    /// JVPs along many tangents on the one factorization.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::jvp`], at the first tangent that fails.
+    pub fn jvp_many(&self, tangents: &[DataTangent]) -> Result<Vec<Checked<SolutionTangent>>> {
+        let mut work = self.workspace();
+        tangents
+            .iter()
+            .map(|tangent| {
+                let mut value = SolutionTangent::zeros(self.program());
+                let evidence = self.jvp_into(tangent, &mut value, &mut work)?;
+                Ok(self.checked(value, evidence))
+            })
+            .collect()
+    }
+
+    /// VJPs of many cotangents on the one factorization.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::vjp`], at the first cotangent that fails.
+    pub fn vjp_many(
+        &self,
+        cotangents: &[SolutionCotangent],
+    ) -> Result<Vec<Checked<DataCotangent>>> {
+        let mut work = self.workspace();
+        cotangents
+            .iter()
+            .map(|cotangent| {
+                let mut value = DataTangent::default();
+                let evidence =
+                    self.vjp_into(cotangent, Wanted::default(), &mut value, &mut work)?;
+                Ok(self.checked(value, evidence))
+            })
+            .collect()
+    }
+
+    /// [`Derivative::jvp`] into the caller's memory; with a factorization (LSQR allocates) nothing is allocated once `out` has the right lengths.
+    /// Whether the result is trusted:
+    /// [`Derivative::is_trusted`].
+    ///
+    /// # Errors
+    /// Those of [`Derivative::jvp`].
+    pub fn jvp_into(
+        &self,
+        tangent: &DataTangent,
+        out: &mut SolutionTangent,
+        work: &mut DerivativeWorkspace,
+    ) -> Result<Evidence> {
+        if let Some(substitute) = &self.substitute {
+            let evidence = match substitute {
+                Substitute::Derivative(other) => other.jvp_into(tangent, out, work)?,
+                Substitute::Lagrangian { tau } => self.lagrangian_jvp(tangent, *tau, out)?,
+            };
+            return self.strictly(evidence);
+        }
+        let mut evidence = self.solve_tangent(tangent, work)?;
+        self.solution_tangent(work, out)?;
+        evidence.bias = self.bias(work, false)?;
+        self.strictly(evidence)
+    }
+
+    /// work.answer = (dx, dv).
+    pub(crate) fn solve_tangent(
+        &self,
+        tangent: &DataTangent,
+        work: &mut DerivativeWorkspace,
+    ) -> Result<Evidence> {
+        let program = self.program();
+        tangent.check(program)?;
+        work.fit(self);
+        jvp_rhs(
+            program,
+            &self.solution.x,
+            &self.solution.z,
+            tangent,
+            &mut work.rhs,
+        );
+        let mut evidence = self.prepared.solve(
+            &self.jacobian,
+            &work.rhs,
+            &mut work.answer,
+            &mut work.linear,
+        )?;
+        if let Some(moved) = &self.moved {
+            let z = moved.jacobian.projection().z();
+            jvp_rhs(program, &moved.x, z, tangent, &mut work.rhs);
+            let (product, scratch) = (&mut work.product, &mut work.scratch);
+            moved.jacobian.apply_into(&work.answer, product, scratch);
+            evidence.error = self.estimate_error(work, false)?;
+        } else {
+            evidence.error = evidence.error.max(self.harmless_error());
+        }
+        Ok(evidence)
+    }
+
+    /// work.answer = J^-1 of a right-hand side, n + m.
+    pub(crate) fn solve_with(
+        &self,
+        rhs: &[f64],
+        work: &mut DerivativeWorkspace,
+    ) -> Result<Evidence> {
+        work.fit(self);
+        self.prepared
+            .solve(&self.jacobian, rhs, &mut work.answer, &mut work.linear)
+    }
+
+    /// dx, dz = D dv and ds = -(I - D) dv from (dx, dv) = work.answer.
+    pub(crate) fn solution_tangent(
+        &self,
+        work: &mut DerivativeWorkspace,
+        out: &mut SolutionTangent,
+    ) -> Result<()> {
+        let program = self.program();
+        let (n, m) = (program.n(), program.m());
+        out.x.resize(n, 0.0);
+        out.z.resize(m, 0.0);
+        out.s.resize(m, 0.0);
+        let (dx, dv) = work.answer.split_at(n);
+        out.x.copy_from_slice(dx);
+        let projection = self.jacobian.projection();
+        projection.apply_into(dv, &mut out.z, &mut work.scratch);
+        projection.apply_complement_into(dv, &mut out.s, &mut work.scratch);
+        for (s, z) in out.s.iter_mut().zip(&out.z) {
+            *s = self.proximal * z - *s;
+        }
+        // A large seed can overflow.
+        check_finite("derivative of x", &out.x)?;
+        check_finite("derivative of z", &out.z)?;
+        check_finite("derivative of s", &out.s)
+    }
+
+    /// [`Derivative::vjp_wanted`] into the caller's memory; with a factorization nothing is allocated once `out` has the right
+    /// lengths.
+    ///
+    /// # Errors
+    /// Those of [`Derivative::vjp`].
+    pub fn vjp_into(
+        &self,
+        cotangent: &SolutionCotangent,
+        wanted: Wanted,
+        out: &mut DataCotangent,
+        work: &mut DerivativeWorkspace,
+    ) -> Result<Evidence> {
+        if let Some(substitute) = &self.substitute {
+            let evidence = match substitute {
+                Substitute::Derivative(other) => other.vjp_into(cotangent, wanted, out, work)?,
+                Substitute::Lagrangian { tau } => {
+                    self.lagrangian_vjp(cotangent, *tau, wanted, out)?
+                }
+            };
+            return self.strictly(evidence);
+        }
+        let program = self.program();
+        cotangent.check(program)?;
+        work.fit(self);
+        vjp_rhs(&self.jacobian, self.proximal, cotangent, work);
+        let mut evidence = self.prepared.solve_transpose(
+            &self.jacobian,
+            &work.rhs,
+            &mut work.answer,
+            &mut work.linear,
+        )?;
+        if let Some(moved) = &self.moved {
+            vjp_rhs(&moved.jacobian, self.proximal, cotangent, work);
+            let (product, scratch) = (&mut work.product, &mut work.scratch);
+            moved
+                .jacobian
+                .apply_transpose_into(&work.answer, product, scratch);
+            evidence.error = self.estimate_error(work, true)?;
+        } else {
+            evidence.error = evidence.error.max(self.harmless_error());
+        }
+        evidence.bias = self.bias(work, true)?;
+        data_cotangent_into(
+            program,
+            &self.solution.x,
+            &self.solution.z,
+            &work.answer,
+            wanted,
+            out,
+        );
+        // A large seed can overflow.
+        check_finite("gradient of P", &out.p)?;
+        check_finite("gradient of q", &out.q)?;
+        check_finite("gradient of A", &out.a)?;
+        check_finite("gradient of b", &out.b)?;
+        self.strictly(evidence)
+    }
+
+    /// Gradient of the optimal value in the data, by the envelope theorem: no linear solve. It holds where z is unique.
+    pub fn objective_gradient(&self) -> DataCotangent {
+        let (program, x, z) = (self.program(), &self.solution.x, &self.solution.z);
+        let mut out = DataTangent::zeros(program);
+        out.q.copy_from_slice(x);
+        for (b, z) in out.b.iter_mut().zip(z) {
+            *b = -z;
+        }
+        for_each_entry(program.p(), |k, i, j| {
+            out.p[k] = if i == j {
+                0.5 * x[i] * x[i]
+            } else {
+                x[i] * x[j]
+            };
+        });
+        for_each_entry(program.a(), |k, i, j| out.a[k] = z[i] * x[j]);
+        out
+    }
+
+    /// The answer's change if the point were one Newton step on, relative to the answer, and the point's own error: with work.rhs
+    /// and work.product the right-hand side and J times the answer there, J^-1 (rhs - product).
+    fn estimate_error(&self, work: &mut DerivativeWorkspace, transpose: bool) -> Result<f64> {
+        for (r, p) in work.rhs.iter_mut().zip(&work.product) {
+            *r -= p;
+        }
+        let solve = if transpose {
+            Prepared::solve_transpose
+        } else {
+            Prepared::solve
+        };
+        let (rhs, product) = (&work.rhs, &mut work.product);
+        solve(
+            &self.prepared,
+            &self.jacobian,
+            rhs,
+            product,
+            &mut work.linear,
+        )?;
+        let (change, size) = (norm_max(&work.product), norm_max(&work.answer));
+        let relative = if change == 0.0 { 0.0 } else { change / size };
+        Ok(relative.max(self.point_error))
+    }
+
+    /// The bound that made estimates unnecessary.
+    fn harmless_error(&self) -> f64 {
+        self.condition() * self.point_error
+    }
+
+    /// Entries of scratch memory J needs, here and one Newton step on.
+    fn scratch_len(&self) -> usize {
+        let moved = self.moved.as_ref().map_or(0, |m| m.jacobian.scratch_len());
+        self.jacobian.scratch_len().max(moved)
+    }
+}
+
+/// Memory for the `*_into` forms of [`Derivative`]. One made by another derivative is refitted, which allocates.
+#[derive(Debug)]
+pub struct DerivativeWorkspace {
+    pub(super) linear: Workspace,
+    pub(super) rhs: Vec<f64>,
+    pub(crate) answer: Vec<f64>,
+    product: Vec<f64>,
+    pub(super) scratch: Vec<f64>,
+    masked: Vec<f64>,
+}
+
+impl DerivativeWorkspace {
+    /// Bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let own = [
+            &self.rhs,
+            &self.answer,
+            &self.product,
+            &self.scratch,
+            &self.masked,
+        ];
+        self.linear.bytes() + 8 * own.iter().map(|v| v.len()).sum::<usize>()
+    }
+
+    /// Takes the lengths a derivative needs; nothing happens to a workspace made for it.
+    fn fit(&mut self, derivative: &Derivative) {
+        let dim = derivative.jacobian.dim();
+        self.rhs.resize(dim, 0.0);
+        self.answer.resize(dim, 0.0);
+        self.product.resize(dim, 0.0);
+        self.scratch.resize(derivative.scratch_len(), 0.0);
+        self.masked.resize(derivative.program().m(), 0.0);
+    }
+}
+
+/// rhs = -( dP x + dA'z + dq ; -dA x + db ).
+fn jvp_rhs(program: &ConeProgram, x: &[f64], z: &[f64], tangent: &DataTangent, rhs: &mut [f64]) {
+    data_tangent_into(program, x, z, tangent, rhs);
+    for r in rhs {
+        *r = -*r;
+    }
+}
+
+/// work.rhs = -( gx ; D (gz + rho gs) - (I - D) gs ), rows without a bound left out; rho is the weight of proximal terms.
+fn vjp_rhs(
+    jacobian: &ResidualJacobian,
+    rho: f64,
+    cotangent: &SolutionCotangent,
+    work: &mut DerivativeWorkspace,
+) {
+    let (program, projection) = (jacobian.program(), jacobian.projection());
+    let (top, bottom) = work.rhs.split_at_mut(program.n());
+    for (t, g) in top.iter_mut().zip(&cotangent.x) {
+        *t = -g;
+    }
+    let mask = |from: &[f64], to: &mut [f64]| {
+        to.copy_from_slice(from);
+        for &i in program.unbounded() {
+            to[i] = 0.0;
+        }
+    };
+    mask(&cotangent.s, &mut work.masked);
+    projection.apply_complement_into(&work.masked, bottom, &mut work.scratch);
+    mask(&cotangent.z, &mut work.masked);
+    if rho > 0.0 {
+        for (z, s) in work.masked.iter_mut().zip(&cotangent.s) {
+            *z += rho * s;
+        }
+        for &i in program.unbounded() {
+            work.masked[i] = 0.0;
+        }
+    }
+    let (dz, rest) = work.scratch.split_at_mut(program.m());
+    projection.apply_into(&work.masked, dz, rest);
+    for (b, d) in bottom.iter_mut().zip(dz.iter()) {
+        *b -= d;
+    }
+}
