@@ -76,6 +76,7 @@
 //! | `hull` | the least-norm element of the hull of gradients: stationarity at a kink |
 //! | `lagrangian` | derivatives by a finite step of the optimal value's gradient |
 //! | `implicit` | the theorem's hypothesis for a user's own equation F(x, y) = 0 |
+//! | `cycle`, `monitor` | what can be seen of trouble in training: jumps, kinks, rows about to switch, cycles |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
 //! Imports run down this list, never up.
@@ -93,6 +94,7 @@ mod ambiguity;
 mod builder;
 mod certificate;
 mod cone;
+mod cycle;
 mod dense_qp;
 mod derivative;
 mod directional;
@@ -110,6 +112,7 @@ mod lapack;
 mod layer;
 mod linsolve;
 mod meaning;
+mod monitor;
 mod newton;
 mod parametrization;
 mod pattern;
@@ -133,6 +136,7 @@ pub use ambiguity::Ambiguity;
 pub use builder::{Affine, ProgramBuilder};
 pub use certificate::{Certificate, Uniqueness, Witness};
 pub use cone::{Cone, row_ranges};
+pub use cycle::Return;
 pub use derivative::{Checked, Derivative, DerivativeWorkspace};
 pub use error::{Error, Iterate, Result, Status};
 pub use generate::{Generated, Generator};
@@ -153,6 +157,7 @@ pub use linsolve::{
     Evidence, LsqrReport, LsqrSettings, LsqrStop, Method, Prepared, StopReason, Workspace, lsqr,
 };
 pub use meaning::Meaning;
+pub use monitor::{Monitor, MonitorSettings, MonitorTotals, Observation};
 pub use parametrization::Parametrization;
 pub use pattern::{Pattern, SparseMatrix};
 pub use program::{ConeProgram, Csc, NO_BOUND};

@@ -12,6 +12,7 @@ mod lagrangian;
 mod lapack;
 mod layer;
 mod lsqr;
+mod monitor;
 mod parametrization;
 mod problems;
 mod projection;

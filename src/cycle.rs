@@ -1,0 +1,140 @@
+//! A path that comes back: one anchor, moved on at powers of two.
+
+use crate::tangent::{dot, norm_max};
+
+/// A path that came back twice to where it was.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Return {
+    /// Observations from the first return to the second, interpolated between two of them.
+    pub period: f64,
+    /// How far from the anchor the second return passed.
+    pub distance: f64,
+    /// How far from the anchor the path was in between.
+    pub radius: f64,
+}
+
+/// Brent's anchors: the point at observation 2, 4, 8, ... is kept until the next power of two, so that one anchor lies on the cycle and
+/// is kept for two turns before four times their length has passed. Memory: three points.
+#[derive(Debug, Default)]
+pub(crate) struct Cycle {
+    observations: u64,
+    anchor: Option<Anchor>,
+    previous: Vec<f64>,
+}
+
+#[derive(Debug)]
+struct Anchor {
+    point: Vec<f64>,
+    /// The step that led to it.
+    incoming: Vec<f64>,
+    /// The largest distance from it since the last return.
+    radius: f64,
+    /// The closest approach of a return under way: distance and time.
+    near: Option<(f64, f64)>,
+    /// Time and radius of the last return.
+    last: Option<(f64, f64)>,
+}
+
+impl Cycle {
+    /// Takes the next point. A return is reported when the path leaves the anchor again.
+    pub(crate) fn observe(
+        &mut self,
+        point: &[f64],
+        tolerance: f64,
+        resolution: f64,
+    ) -> Option<Return> {
+        self.observations += 1;
+        let found = match &mut self.anchor {
+            Some(anchor) => anchor.observe(
+                &self.previous,
+                point,
+                self.observations as f64,
+                tolerance,
+                resolution,
+            ),
+            None => None,
+        };
+        if self.observations >= 2 && self.observations.is_power_of_two() {
+            self.anchor = Some(Anchor {
+                point: point.to_vec(),
+                incoming: difference(point, &self.previous),
+                radius: 0.0,
+                near: None,
+                last: None,
+            });
+        }
+        self.previous.clear();
+        self.previous.extend_from_slice(point);
+        found
+    }
+}
+
+impl Anchor {
+    fn observe(
+        &mut self,
+        from: &[f64],
+        to: &[f64],
+        time: f64,
+        tolerance: f64,
+        resolution: f64,
+    ) -> Option<Return> {
+        let (step, offset) = (difference(to, from), difference(&self.point, from));
+        let length = dot(&step, &step);
+        let share = if length > 0.0 {
+            (dot(&step, &offset) / length).clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
+        let closest: Vec<f64> = from.iter().zip(&step).map(|(x, d)| x + share * d).collect();
+        let passed = distance(&closest, &self.point);
+        let size = dot(&self.point, &self.point).sqrt();
+        let has_left = self.radius > resolution * (1.0 + size);
+        let is_closer = self.near.is_none_or(|(least, _)| passed < least);
+        // The same way as before: a swing back through the anchor is half a turn.
+        if has_left
+            && passed <= tolerance * self.radius
+            && is_closer
+            && dot(&step, &self.incoming) > 0.0
+        {
+            self.near = Some((passed, time - 1.0 + share));
+        }
+        let away = distance(to, &self.point);
+        let mut found = None;
+        if let Some((least, at)) = self.near
+            && away > tolerance * self.radius
+        {
+            let radius = self.radius;
+            // A turn as wide as the one before: a path that closes in on a point narrows.
+            found = self
+                .last
+                .filter(|(_, before)| (radius - before).abs() <= tolerance * before)
+                .map(|(before, _)| Return {
+                    period: at - before,
+                    distance: least,
+                    radius,
+                });
+            (self.last, self.near, self.radius) = (Some((at, radius)), None, 0.0);
+        }
+        self.radius = self.radius.max(away);
+        found
+    }
+}
+
+fn difference(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
+}
+
+/// |a - b|, Euclidean.
+pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
+    norm(&difference(a, b))
+}
+
+/// Scaled, so that squares neither overflow nor vanish.
+pub(crate) fn norm(v: &[f64]) -> f64 {
+    let largest = norm_max(v);
+    if largest == 0.0 || !largest.is_finite() {
+        return largest;
+    }
+    let squares = v.iter().map(|v| (v / largest).powi(2));
+    largest * squares.sum::<f64>().sqrt()
+}
