@@ -67,14 +67,13 @@
 //! | `linsolve/` | J u = r and J'w = g: LDL', LU, LSQR, refinement, evidence |
 //! | `newton`, `kink`, `point`, `refine` | semismooth Newton; kinks and warnings; the point's own error; solving and refining |
 //! | `certificate`, `meaning`, `selection` | is every element of the conservative Jacobian invertible; what a derivative is; which element |
-//! | `derivative`, `jacobian` | JVP and VJP; the Jacobian |
+//! | `smoothing`, `lagrangian` | points of the central path; finite steps of the optimal value's gradient |
+//! | `derivative/`, `jacobian` | JVP and VJP, the verdict on them, policies; the Jacobian |
 //! | `ambiguity`, `directional`, `regularity` | other elements at a kink; one-sided derivatives; the report |
-//! | `smoothing` | the derivative along the central path, without kinks |
 //! | `parametrization` | affine maps from parameters to data, there and back |
 //! | `layer/` | one structure, many data: cheap forwards, warm starts, batches |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
 //! | `hull` | the least-norm element of the hull of gradients: stationarity at a kink |
-//! | `lagrangian` | derivatives by a finite step of the optimal value's gradient |
 //! | `implicit` | the theorem's hypothesis for a user's own equation F(x, y) = 0 |
 //! | `cycle`, `monitor` | what can be seen of trouble in training: jumps, kinks, rows about to switch, cycles |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
