@@ -164,7 +164,7 @@ impl fmt::Display for Warning {
             }
             Warning::Singular { condition } => write!(
                 f,
-                "the linear system is singular (condition {condition:.1e}): the solution is not unique or not differentiable; a least-squares derivative was returned"
+                "the linear system is singular (condition {condition:.1e}): the solution is not unique or not differentiable"
             ),
             Warning::NotRefined { residual } => write!(
                 f,

@@ -324,6 +324,13 @@ impl fmt::Display for Regularity {
         for witness in self.certificate.witnesses() {
             writeln!(f, "  {witness}")?;
         }
+        let is_dual_only = self.primal == Uniqueness::Unique && self.dual == Uniqueness::NotUnique;
+        if is_dual_only && self.strict_complementarity && self.is_solution {
+            writeln!(
+                f,
+                "  x is differentiable in P and q all the same; in A and b only where the rows stay consistent"
+            )?;
+        }
         let definability = match self.definability {
             Definability::Semialgebraic => "semialgebraic",
             Definability::RExp => "definable with exp",

@@ -657,6 +657,76 @@ fn report_tells_what_is_known_about_the_point() {
 }
 
 #[test]
+fn report_certifies_and_names_what_fails() {
+    let out = run_json(DONE, &["report", &problem("HS118"), "--within", "1e-5"]);
+    for key in ["regularity", "regularity_within"] {
+        assert_eq!(out[key]["certified"], true);
+        assert_eq!(out[key]["primal"], "unique");
+    }
+    assert_eq!(out["meaning"]["kind"], "derivative");
+    let out = run_json(DONE, &["report", &problem("QAFIRO")]);
+    let certificate = &out["regularity"]["certificate"];
+    assert_eq!(certificate["verdict"], "failed");
+    let kinds: Vec<&str> = certificate["witnesses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| w["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["primal", "dual"]);
+    let table = run(&["report", &problem("sambal")]).stdout;
+    assert!(table.contains("x unique, z not unique"), "{table}");
+    assert!(table.contains("rows are dependent"), "{table}");
+    // Within a radius as large as the margin, rows may switch.
+    let out = run_json(DONE, &["report", &problem("HS118"), "--within", "0.1"]);
+    assert_eq!(out["regularity"]["strict_complementarity"], true);
+    assert_eq!(out["regularity_within"]["strict_complementarity"], false);
+    run_json(BAD_INPUT, &["report", &problem("HS118"), "--within", "-1"]);
+}
+
+#[test]
+fn policies_and_selections_are_taken_from_the_command_line() {
+    for (policy, kind) in [
+        ("flag", "least_squares"),
+        ("minimum-norm", "least_squares"),
+        ("tikhonov:1e-4", "tikhonov"),
+        ("lagrangian:1e-3", "lagrangian"),
+    ] {
+        let out = run_json(DONE, &["vjp", &problem("demb781"), "--policy", policy]);
+        assert_eq!(out["meaning"]["kind"], kind);
+        assert_eq!(out["trusted"], false);
+    }
+    for bad in [
+        ["--policy", "tikhonov"],
+        ["--policy", "tikhonov:x"],
+        ["--policy", "none"],
+        ["--selection", "random"],
+        ["--selection", "some"],
+    ] {
+        let out = run(&["vjp", &problem("HS21"), bad[0], bad[1]]);
+        assert_eq!(out.code, BAD_INPUT, "{bad:?}");
+        assert!(out.stderr.contains("expected"), "{}", out.stderr);
+    }
+    let out = run(&["vjp", &problem("HS21"), "--policy", "tikhonov:-1"]);
+    assert_eq!(out.code, BAD_INPUT);
+    assert!(
+        out.stderr.contains("policy.tikhonov.rho = -1"),
+        "{}",
+        out.stderr
+    );
+    for selection in [
+        "active",
+        "random:3",
+        "half",
+        "nonsingular-first",
+        "minimum-norm",
+    ] {
+        let out = run_json(DONE, &["vjp", &problem("HS21"), "--selection", selection]);
+        assert_eq!(out["meaning"]["kind"], "derivative");
+    }
+}
+
+#[test]
 fn a_singular_problem_keeps_its_gradient_and_says_that_it_is_not_trusted() {
     for name in ["demb781", "sambal"] {
         let out = run_json(DONE, &["vjp", &problem(name)]);

@@ -11,6 +11,7 @@ mod output;
 mod run;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use conediff::{Policy, Selection};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,8 +71,14 @@ enum Command {
         #[arg(long)]
         one_direction: bool,
     },
-    /// What is known about the solution: margins, kinks, condition.
-    Report(One),
+    /// What derivatives mean at the solution: margins, kinks, uniqueness, the certificate.
+    Report {
+        #[command(flatten)]
+        one: One,
+        /// Report on all solutions whose z - s is within this distance, too.
+        #[arg(long, value_name = "EPS", allow_negative_numbers = true)]
+        within: Option<f64>,
+    },
 }
 
 #[derive(Args)]
@@ -105,6 +112,54 @@ struct Choices {
     /// Differentiate at the solver's own point.
     #[arg(long)]
     no_refine: bool,
+    /// The element taken at a kink: active, inactive, half, random:SEED, nonsingular-first or minimum-norm.
+    #[arg(long, value_parser = parse_selection, default_value = "nonsingular-first")]
+    selection: Selection,
+    /// What a derivative is where the point is not certified: flag, minimum-norm, tikhonov:RHO, smoothing:MU or lagrangian:TAU.
+    #[arg(long, value_parser = parse_policy, default_value = "flag")]
+    policy: Policy,
+}
+
+fn parse_selection(text: &str) -> Result<Selection, String> {
+    Ok(match text {
+        "active" => Selection::Active,
+        "inactive" => Selection::Inactive,
+        "half" => Selection::Half,
+        "nonsingular-first" => Selection::NonsingularFirst,
+        "minimum-norm" => Selection::MinimumNorm,
+        _ => match text.strip_prefix("random:").map(str::parse) {
+            Some(Ok(seed)) => Selection::Random(seed),
+            _ => return Err(
+                "expected active, inactive, half, random:SEED, nonsingular-first or minimum-norm"
+                    .into(),
+            ),
+        },
+    })
+}
+
+fn parse_policy(text: &str) -> Result<Policy, String> {
+    let number = |name: &str| {
+        let value = text.strip_prefix(name)?.strip_prefix(':')?;
+        value.parse::<f64>().ok()
+    };
+    Ok(match text {
+        "flag" => Policy::Flag,
+        "minimum-norm" => Policy::MinimumNorm,
+        _ => {
+            if let Some(rho) = number("tikhonov") {
+                Policy::Tikhonov { rho }
+            } else if let Some(mu) = number("smoothing") {
+                Policy::Smoothing { mu }
+            } else if let Some(tau) = number("lagrangian") {
+                Policy::Lagrangian { tau }
+            } else {
+                return Err(
+                    "expected flag, minimum-norm, tikhonov:RHO, smoothing:MU or lagrangian:TAU"
+                        .into(),
+                );
+            }
+        }
+    })
 }
 
 #[derive(Clone, Copy, ValueEnum)]

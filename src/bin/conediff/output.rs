@@ -2,7 +2,7 @@
 
 use conediff::{
     Block, Checked, Cone, ConeProgram, DataTangent, Derivative, Error, Evidence, GradcheckReport,
-    RowState, Solution, SolutionTangent, Verdict, Warning,
+    Meaning, Regularity, RowState, Solution, SolutionTangent, Verdict, Warning,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -93,6 +93,7 @@ fn derivative_json(
     out["kinks"] = value(derivative.kinks());
     out["rows"] = value(derivative.row_states());
     out["condition"] = value(derivative.condition());
+    out["meaning"] = value(derivative.meaning());
     out["trusted"] = value(trusted);
     out["warnings"] = value(sentences(warnings));
     if let Some(evidence) = evidence {
@@ -132,6 +133,38 @@ pub fn report_json(derivative: &Derivative) -> Value {
     )
 }
 
+/// The report, with that for all solutions within a radius if it was asked for.
+pub fn regularity_json(
+    derivative: &Derivative,
+    regularity: &Regularity,
+    robust: Option<&Regularity>,
+) -> Value {
+    let mut out = report_json(derivative);
+    let verdict = |report: &Regularity| {
+        let mut verdict = value(report);
+        // Those of the projection are there already.
+        if let Some(report) = verdict.as_object_mut() {
+            for key in ["margins", "meaning", "condition"] {
+                report.remove(key);
+            }
+        }
+        verdict["certified"] = value(report.is_certified());
+        verdict
+    };
+    out["regularity"] = verdict(regularity);
+    if let Some(robust) = robust {
+        out["regularity_within"] = verdict(robust);
+    }
+    out
+}
+
+pub fn regularity_table(regularity: &Regularity, robust: Option<&Regularity>) {
+    say!("{regularity}");
+    if let Some(robust) = robust {
+        say!("{robust}");
+    }
+}
+
 pub fn check_json(derivative: &Derivative, report: &GradcheckReport) -> Value {
     let mut out = derivative_json(derivative, None, report.trusted, &report.warnings);
     out["check"] = value(report);
@@ -166,7 +199,8 @@ pub fn solution_table(program: &ConeProgram, solution: &Solution) {
     }
 }
 
-fn evidence_table(evidence: &Evidence, trusted: bool, warnings: &[Warning]) {
+fn evidence_table(meaning: Meaning, evidence: &Evidence, trusted: bool, warnings: &[Warning]) {
+    say!("this is {meaning}");
     say!(
         "linear step: {}, residual {:.1e}, {} refinement steps, condition {:.1e}",
         value(evidence.method).as_str().unwrap_or("?"),
@@ -210,14 +244,24 @@ pub fn vjp_table(derivative: &Derivative, gradient: &Checked<DataTangent>) {
         "gradient",
         &[("P", &g.p), ("q", &g.q), ("A", &g.a), ("b", &g.b)],
     );
-    evidence_table(&gradient.evidence, gradient.trusted, &gradient.warnings);
+    evidence_table(
+        gradient.meaning,
+        &gradient.evidence,
+        gradient.trusted,
+        &gradient.warnings,
+    );
 }
 
 pub fn jvp_table(derivative: &Derivative, tangent: &Checked<SolutionTangent>) {
     solution_table(derivative.program(), derivative.solution());
     let t = &tangent.value;
     vectors_table("tangent", &[("x", &t.x), ("z", &t.z), ("s", &t.s)]);
-    evidence_table(&tangent.evidence, tangent.trusted, &tangent.warnings);
+    evidence_table(
+        tangent.meaning,
+        &tangent.evidence,
+        tangent.trusted,
+        &tangent.warnings,
+    );
 }
 
 /// More cones than this are shown by their least margin only.
@@ -274,10 +318,6 @@ pub fn report_table(derivative: &Derivative) {
         count(RowState::Inactive),
         count(RowState::Curved),
         count(RowState::Ambiguous)
-    );
-    say!(
-        "condition of the linear system: {:.1e}",
-        derivative.condition()
     );
     say!(
         "{}",

@@ -32,8 +32,10 @@ impl From<Error> for Failure {
 
 pub fn run(command: Command) -> u8 {
     let json = match &command {
-        Command::Solve(one) | Command::Report(one) => one.choices.json,
-        Command::Vjp { one, .. } | Command::Jvp { one, .. } => one.choices.json,
+        Command::Solve(one) => one.choices.json,
+        Command::Vjp { one, .. } | Command::Jvp { one, .. } | Command::Report { one, .. } => {
+            one.choices.json
+        }
         Command::Check { choices, .. } => choices.json,
     };
     match dispatch(command) {
@@ -116,13 +118,22 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
             }
             Ok(verdict(result.trusted, &one.choices))
         }
-        Command::Report(one) => {
+        Command::Report { one, within } => {
             let (program, settings) = read(&one.file, &one.choices)?;
             let derivative = differentiate(&program, &settings)?;
+            let regularity = derivative.regularity()?;
+            let robust = match within {
+                Some(eps) => Some(derivative.regularity_within(eps)?),
+                None => None,
+            };
             if one.choices.json {
-                say!("{}", output::report_json(&derivative));
+                say!(
+                    "{}",
+                    output::regularity_json(&derivative, &regularity, robust.as_ref())
+                );
             } else {
                 output::report_table(&derivative);
+                output::regularity_table(&regularity, robust.as_ref());
             }
             Ok(verdict(derivative.is_trusted_point(), &one.choices))
         }
@@ -298,6 +309,8 @@ fn read(file: &Path, choices: &Choices) -> Result<(ConeProgram, Settings), Failu
         Solver::Lu => LinearSolver::Lu,
         Solver::Lsqr => LinearSolver::Lsqr,
     };
+    settings.selection = choices.selection;
+    settings.policy = choices.policy;
     settings.validate()?;
     Ok((program, settings))
 }
