@@ -62,7 +62,7 @@
 //! | `settings`, `solution`, `tangent` | choices; results; directions in data and solution |
 //! | `solve`, `lapack` | the only call of Clarabel; the BLAS and LAPACK symbols its PSD cone needs |
 //! | `dense_qp/` | a dense interior-point method for small quadratic programs |
-//! | `projection/` | projection onto K*, element of its Jacobian, margin; one file for each cone |
+//! | `projection/` | projection onto K*, element of its Jacobian, margin; smoothed projections; one file for each cone |
 //! | `residual` | F, its Jacobian, its derivative in the data |
 //! | `linsolve/` | J u = r and J'w = g: LDL', LU, LSQR, refinement, evidence |
 //! | `newton`, `kink`, `point`, `refine` | semismooth Newton; kinks and warnings; the point's own error; solving and refining |

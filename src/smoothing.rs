@@ -36,9 +36,6 @@ const EXACT: f64 = 1e-13;
 /// A step as short as this is rounding.
 const ROUNDING: f64 = 1e-13;
 
-/// mu falls by this factor from one point to the next where the last one cannot be reached at once.
-const REDUCTION: f64 = 0.1;
-
 /// The relative residual to which points on the way are found.
 const ROUGH: f64 = 1e-3;
 
@@ -52,8 +49,8 @@ pub(crate) struct PathPoint {
     pub(crate) refinement: Refinement,
 }
 
-/// The central path's point for a weight mu, from a solution: Newton's method on F_mu at once or, where that fails, from a larger mu
-/// downwards.
+/// The central path's point for a weight mu, from a solution: Newton's method on F_mu at once or, where that fails, by way of
+/// points whose mu goes there from the size of |v|^2.
 pub(crate) fn central_path(
     program: &ConeProgram,
     solution: &Solution,
@@ -69,18 +66,11 @@ pub(crate) fn central_path(
     };
     let mut outcome = newton.run(start.clone(), mu, settings.refine.tolerance)?;
     let mut steps = outcome.steps;
-    let size = 1.0 + norm_max(&start.v);
-    if !outcome.is_on_path && mu < size * size {
-        // The weights of the way, smallest first.
-        let mut weights = vec![mu];
-        let mut weight = mu;
-        while weight < size * size {
-            weight /= REDUCTION;
-            weights.push(weight);
-        }
+    if !outcome.is_on_path {
+        let size = 1.0 + norm_max(&start.v);
         let mut next = start;
-        for (k, &weight) in weights.iter().enumerate().rev() {
-            let target = if k == 0 {
+        for weight in way(size * size, mu) {
+            let target = if weight == mu {
                 settings.refine.tolerance
             } else {
                 ROUGH
@@ -134,6 +124,15 @@ pub(crate) fn central_path(
         },
         refinement,
     })
+}
+
+/// Weights from one to another, each a tenth or ten times the one before, the last one exact.
+fn way(from: f64, to: f64) -> Vec<f64> {
+    let factor = if to < from { 0.1 } else { 10.0 };
+    let count = (to / from).log10().abs().ceil() as i32;
+    let mut weights: Vec<f64> = (0..count).map(|k| from * f64::powi(factor, k)).collect();
+    weights.push(to);
+    weights
 }
 
 /// F_mu and J_mu at (x, v).

@@ -37,12 +37,13 @@ impl Substitute {
 
 impl Derivative {
     /// The derivative of the central path's point (x_mu, z_mu, s_mu) for the barrier weight mu > 0, found from a solution. It is smooth in
-    /// the data where the solution itself has kinks, and off them it differs from the solution's derivative by O(mu); at a
-    /// kink it is an average of the two sides, over a width of about sqrt(mu) in v. mu has the unit of s times z: 1e-4
-    /// is a mild smoothing of data of order one.
+    /// the data where the solution itself has kinks, and off them it differs from the solution's derivative by O(mu), once mu
+    /// is small beside the squared distance to the next kink or edge; across a kink it goes from one side's to the other's over a
+    /// width of about sqrt(mu) in v. mu has the unit of s times z: 1e-4 is a mild smoothing of data of order one.
     ///
     /// [`Derivative::solution`] is the path's point, [`Derivative::projection`] the smoothed projection there, and
-    /// [`Derivative::objective_gradient`] the gradient of the barrier problem's optimal value. Costs about 5 to 20 factorizations.
+    /// [`Derivative::objective_gradient`] the gradient of the barrier problem's optimal value. Costs a
+    /// factorization for each Newton step, four on average, and two solves for each JVP or VJP.
     ///
     /// ```
     /// use conediff::{Cone, ConeProgram, Derivative, Settings, SolutionTangent, solve};

@@ -153,7 +153,7 @@ impl Projection {
     }
 
     /// The same point with other elements of the Jacobian, one block per cone with that cone's rows.
-    #[allow(dead_code)]
+    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) fn with_blocks(self, blocks: Vec<Block>) -> Self {
         Self { blocks, ..self }
     }

@@ -384,3 +384,61 @@ fn a_weight_that_is_not_positive_and_finite_is_refused() {
         );
     }
 }
+
+#[test]
+fn the_path_is_found_for_programs_of_any_condition_and_rank() {
+    let settings = Settings::default();
+    for (name, cones, _) in families() {
+        let rows: usize = cones.iter().map(Cone::rows).sum();
+        for seed in 1..13 {
+            let generator = Generator::new(rows + 1, cones.clone())
+                .with_seed(seed)
+                .with_margin(1e-3)
+                .with_condition(if seed % 2 == 0 { 1e6 } else { 10.0 })
+                .with_rank(if seed % 3 == 0 {
+                    rows / 2 + 1
+                } else {
+                    rows + 1
+                });
+            let generated = generator.generate().unwrap();
+            let program = generated.program();
+            let solution = solve(program, &settings).unwrap();
+            for mu in [1e-16, 1e-12, 1e-8, 1e-4, 1.0] {
+                let derivative = Derivative::smoothed(program, &solution, mu, &settings).unwrap();
+                let jvp = derivative.jvp(&DataTangent::random(program, seed)).unwrap();
+                assert!(jvp.trusted, "{name} {seed} {mu:e}: {:?}", jvp.warnings);
+            }
+        }
+    }
+}
+
+#[test]
+fn redundant_equalities_have_a_path_and_a_warning() {
+    // min 1/2 |x|^2 - x0 over x >= 0 with x0 + x1 = 1 written twice.
+    let program = ConeProgram::from_csc(
+        (&[0, 1, 2], &[0, 1], &[1.0, 1.0]),
+        vec![-1.0, 0.0],
+        (
+            &[0, 3, 6],
+            &[0, 1, 2, 0, 1, 3],
+            &[1.0, 1.0, -1.0, 1.0, 1.0, -1.0],
+        ),
+        vec![1.0, 1.0, 0.0, 0.0],
+        vec![Cone::Zero(2), Cone::Nonnegative(2)],
+    )
+    .unwrap();
+    let settings = Settings::default();
+    let solution = solve(&program, &settings).unwrap();
+    for mu in [1e-8, 1e-2] {
+        let derivative = Derivative::smoothed(&program, &solution, mu, &settings).unwrap();
+        let is_singular = |w: &Warning| matches!(w, Warning::Singular { .. });
+        assert!(derivative.warnings().iter().any(is_singular) && !derivative.is_trusted_point());
+        // x0 - 1 - x1 + mu (1/x1 - 1/x0) = 0 with x1 = 1 - x0.
+        let (x0, x1) = (derivative.solution().x[0], derivative.solution().x[1]);
+        let residual = x0 - 1.0 - x1 + mu * (1.0 / x1 - 1.0 / x0);
+        assert!(
+            residual.abs() <= 1e-9 && (x0 + x1 - 1.0).abs() <= 1e-12,
+            "{mu:e}: {x0} {x1}"
+        );
+    }
+}

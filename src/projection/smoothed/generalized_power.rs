@@ -14,6 +14,8 @@
 //!          [ -P r          r^2 + h ]
 //! ```
 //!
+//! The exponents are taken to sum to 1: 1 - alpha_i is the sum of the others.
+//!
 //! # References
 //! Chares, Cones and interior-point algorithms for structured convex optimization involving powers and exponentials, 2009, section 3.1.
 //! Roy, Xiao, On self-concordant barriers for generalized power cones, Optim. Lett. 16, 2022.
