@@ -1,10 +1,10 @@
 //! A path that comes back: one anchor, moved on at powers of two.
 
-use crate::tangent::{dot, norm_max};
+use crate::tangent::{dot, norm};
 
 /// A path that came back twice to where it was.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Return {
+pub struct CycleReturn {
     /// Observations from the first return to the second, interpolated between two of them.
     pub period: f64,
     /// How far from the anchor the second return passed.
@@ -13,8 +13,8 @@ pub struct Return {
     pub radius: f64,
 }
 
-/// Brent's anchors: the point at observation 2, 4, 8, ... is kept until the next power of two, so that one anchor lies on the cycle and
-/// is kept for two turns before four times their length has passed. Memory: three points.
+/// Brent's anchors: the point at observation 2, 4, 8, ... is kept until the next power of two, so that one anchor lies on the
+/// cycle and is kept for two turns before four times their length has passed. Memory: three points.
 #[derive(Debug, Default)]
 pub(crate) struct Cycle {
     observations: u64,
@@ -42,7 +42,7 @@ impl Cycle {
         point: &[f64],
         tolerance: f64,
         resolution: f64,
-    ) -> Option<Return> {
+    ) -> Option<CycleReturn> {
         self.observations += 1;
         let found = match &mut self.anchor {
             Some(anchor) => anchor.observe(
@@ -77,7 +77,7 @@ impl Anchor {
         time: f64,
         tolerance: f64,
         resolution: f64,
-    ) -> Option<Return> {
+    ) -> Option<CycleReturn> {
         let (step, offset) = (difference(to, from), difference(&self.point, from));
         let length = dot(&step, &step);
         let share = if length > 0.0 {
@@ -87,7 +87,7 @@ impl Anchor {
         };
         let closest: Vec<f64> = from.iter().zip(&step).map(|(x, d)| x + share * d).collect();
         let passed = distance(&closest, &self.point);
-        let size = dot(&self.point, &self.point).sqrt();
+        let size = norm(&self.point);
         let has_left = self.radius > resolution * (1.0 + size);
         let is_closer = self.near.is_none_or(|(least, _)| passed < least);
         // The same way as before: a swing back through the anchor is half a turn.
@@ -108,7 +108,7 @@ impl Anchor {
             found = self
                 .last
                 .filter(|(_, before)| (radius - before).abs() <= tolerance * before)
-                .map(|(before, _)| Return {
+                .map(|(before, _)| CycleReturn {
                     period: at - before,
                     distance: least,
                     radius,
@@ -127,14 +127,4 @@ fn difference(a: &[f64], b: &[f64]) -> Vec<f64> {
 /// |a - b|, Euclidean.
 pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
     norm(&difference(a, b))
-}
-
-/// Scaled, so that squares neither overflow nor vanish.
-pub(crate) fn norm(v: &[f64]) -> f64 {
-    let largest = norm_max(v);
-    if largest == 0.0 || !largest.is_finite() {
-        return largest;
-    }
-    let squares = v.iter().map(|v| (v / largest).powi(2));
-    largest * squares.sum::<f64>().sqrt()
 }

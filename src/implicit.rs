@@ -19,9 +19,10 @@ const LIMIT: usize = 20;
 /// B(lambda) = B0 + sum_k lambda_k u_k v_k',   lower_k <= lambda_k <= upper_k
 /// ```
 ///
-/// B0 is n x n, u_k and v_k have n entries. Such is the y-part of a conservative Jacobian of F(x, y) built from scalar kinks: each
-/// relu, absolute value or projection onto an interval at its kink contributes one term whose factor may be anything between its two
-/// slopes. For z = relu(Wz + x), F = z - relu(Wz + x) and rows i at the kink, u = e_i and v = -(row i of W), lambda in [0, 1].
+/// B0 is n x n, u_k and v_k have n entries. Such is the y-part of a conservative Jacobian of F(x, y) built from scalar kinks:
+/// each relu, absolute value or projection onto an interval at its kink contributes one term whose factor may be anything between
+/// its two slopes. For z = relu(Wz + x), F = z - relu(Wz + x) and rows i at the kink, u = e_i and v = -(row i of W), lambda in
+/// [0, 1].
 ///
 /// The nonsmooth implicit function theorem asks that every element be invertible, not only the vertices:
 ///
@@ -66,8 +67,8 @@ pub enum FamilyCertificate {
     /// Every element is invertible: the implicit function is path differentiable, and -B^-1 A over all elements is a conservative
     /// Jacobian of it.
     Certified {
-        /// The smallest determinant of the family over the largest, both at vertices; 1 without ambiguous terms. It does not depend on the units of
-        /// F and y.
+        /// The smallest determinant of the family over the largest, both at vertices; 1 without ambiguous terms. It does not
+        /// depend on the units of F and y.
         ratio: f64,
     },
     /// There is a singular element.
@@ -95,11 +96,11 @@ pub struct SingularElement {
     pub lambda: Vec<f64>,
     /// A unit vector y with B(lambda) y = 0, n.
     pub null_vector: Vec<f64>,
-    /// The largest of |B y|_i / (T |y|)_i, where T = |B0| + sum_k |lambda_k u_k| |v_k|': the relative change of B0, u and v that makes
-    /// B(lambda) y = 0 exact. Rounding if all is well.
+    /// The largest of |B y|_i / (T |y|)_i, where T = |B0| + sum_k |lambda_k u_k| |v_k|': the relative change of B0, u and v that
+    /// makes B(lambda) y = 0 exact. Rounding if all is well.
     pub residual: f64,
-    /// Where vertices are invertible with determinants of opposite sign: two of them, lambda lying on the edge between. `None` where
-    /// a vertex itself is singular.
+    /// Where vertices are invertible with determinants of opposite sign: two of them, lambda lying on the edge between. `None`
+    /// where a vertex itself is singular.
     pub opposite: Option<[Vec<f64>; 2]>,
 }
 
@@ -181,13 +182,13 @@ impl SelectionFamily {
     /// Tests whether every element is invertible.
     ///
     /// The determinant is affine in each lambda_k, so over the whole box it keeps its sign exactly if all 2^k vertices have
-    /// nonzero determinants of one sign. With B the vertex of all lower bounds and C = I + diag(upper - lower) V'B^-1 U, the determinant at
-    /// the vertex where the terms of S are at their upper bounds is det B times the principal minor of C on S: the family is nonsingular
-    /// exactly if B is and C is a P-matrix. The minors are products of pivots of Schur complements, one new pivot for each.
-    /// On an edge where the sign changes the singular element follows in closed form.
+    /// nonzero determinants of one sign. With B the vertex of all lower bounds and C = I + diag(upper - lower) V'B^-1 U, the
+    /// determinant at the vertex where the terms of S are at their upper bounds is det B times the principal minor of C on S: the
+    /// family is nonsingular exactly if B is and C is a P-matrix. The minors are products of pivots of Schur complements, one new
+    /// pivot for each. On an edge where the sign changes the singular element follows in closed form.
     ///
-    /// In double precision: a matrix counts as singular if its least singular value is below 1e-12, rows and columns scaled such that its terms
-    /// are of size 1, or its determinant below 1e-12 of its neighbour's. O(n^3 + k n^2 + 2^k k) time, k <= 20.
+    /// In double precision: a matrix counts as singular if its least singular value is below 1e-12, rows and columns scaled such
+    /// that its terms are of size 1, or its determinant below 1e-12 of its neighbour's. O(n^3 + k n^2 + 2^k k) time, k <= 20.
     ///
     /// # Errors
     /// [`Error::NonFinite`] if an element overflows; [`Error::Factorization`] if a singular value decomposition fails.
@@ -314,8 +315,8 @@ impl Default for Walk {
 }
 
 impl Walk {
-    /// `c` is what is left of the matrix, order k, column-major: the Schur complement of the indices taken, the others left out. Either
-    /// index 0 is left out, or taken: the minor grows by the factor c_00.
+    /// `c` is what is left of the matrix, order k, column-major: the Schur complement of the indices taken, the others left out.
+    /// Either index 0 is left out, or taken: the minor grows by the factor c_00.
     fn run(&mut self, c: &[f64], k: usize, logarithm: f64) {
         let Some(&pivot) = c.first() else {
             self.least = self.least.min(logarithm);
@@ -357,8 +358,8 @@ impl Walk {
     }
 }
 
-/// The singular value decomposition of R B C, R and C diagonal, such that the sizes T of the terms B is the sum of have rows and columns of
-/// largest entry about 1.
+/// The singular value decomposition of R B C, R and C diagonal, such that the sizes T of the terms B is the sum of have rows and
+/// columns of largest entry about 1.
 struct Decomposed {
     matrix: DenseMatrix,
     sizes: DenseMatrix,

@@ -31,8 +31,8 @@ pub struct Differenced<T> {
     pub tau: f64,
     /// The absolute length of the move, for a seed (cotangent or tangent) of largest entry 1.
     pub step: f64,
-    /// Relative residuals of the two solutions, at the lower and the higher end. Rounding in the quotient is about these, times the
-    /// solution's condition number, over tau.
+    /// Relative residuals of the two solutions, at the lower and the higher end. Rounding in the quotient is about these, times
+    /// the solution's condition number, over tau.
     pub residuals: [f64; 2],
     /// True if refinement accepted both solutions. Where not, their error of 1e-8 to 1e-4 over tau is in the quotient.
     pub is_refined: bool,
@@ -40,8 +40,9 @@ pub struct Differenced<T> {
 
 /// A gradient of <gx, x> + <gz, z> + <gs, s> in the data by a finite step instead of a derivative.
 ///
-/// With V(P, q, A, b) the optimal value, dV/dq = x, dV/db = -z, and s = b - Ax, so the loss is itself a directional derivative of V, along
-/// d = (gx - A'gs in q, -gz in b), plus <gs, b>. Its gradient is the change of V's gradient along d, here over a finite step:
+/// With V(P, q, A, b) the optimal value, dV/dq = x, dV/db = -z, and s = b - Ax, so the loss is itself a directional derivative of
+/// V, along d = (gx - A'gs in q, -gz in b), plus <gs, b>. Its gradient is the change of V's gradient along d, here over a finite
+/// step:
 ///
 /// ```text
 /// (grad V(data + h d) - grad V(data - h d)) / (2 h)  +  (gs in b, -gs x' in A)
@@ -51,15 +52,16 @@ pub struct Differenced<T> {
 /// with grad V from the solutions there (x in the last term: their mean), on the stored patterns, P by the triangle rule of
 /// [`crate::Derivative::vjp`].
 ///
-/// Where the solution map is smooth the result is the VJP up to O(tau^2) (O(tau) for one side; nothing on
-/// one active set of a quadratic program, where grad V is quadratic along the step). At a kink, or over one, it is the slope of a chord
-/// of grad V: between the one-sided derivatives when the kink is the only one within the step. Where the derivative is zero and the
-/// solution jumps from vertex to vertex, as in a linear program, a tau that reaches the jump still gives a descent direction: the jump over the step.
-/// It is no derivative then: its length falls like 1/tau.
+/// Where the solution map is smooth the result is the VJP up to O(tau^2) (O(tau) for one side; nothing on one active set of a
+/// quadratic program, where grad V is quadratic along the step). At a kink, or over one, it is the slope of a chord of grad V:
+/// between the one-sided derivatives when the kink is the only one within the step. Where the derivative is zero and the solution
+/// jumps from vertex to vertex, as in a linear program, a tau that reaches the jump still gives a descent direction: the jump
+/// over the step. It is no derivative then: its length falls like 1/tau.
 ///
-/// `tau` is relative to the data: the seed is scaled to largest entry 1 and the move of q and of b is at most tau times their own largest
-/// entry (P's for q = 0, A's for b = 0, else 1), whichever binds. A small seed gives a proportionally small gradient, never zero for being
-/// small. Good values are 1e-4 to 1e-3 for a derivative, 0.1 to 10 to see past a jump. Cost: two solves from scratch.
+/// `tau` is relative to the data: the seed is scaled to largest entry 1 and the move of q and of b is at most tau times their own
+/// largest entry (P's for q = 0, A's for b = 0, else 1), whichever binds. A small seed gives a proportionally small gradient,
+/// never zero for being small. Good values are 1e-4 to 1e-3 for a derivative, 0.1 to 10 to see past a jump. Cost: two solves from
+/// scratch.
 ///
 /// ```
 /// use conediff::{Cone, ConeProgram, Envelope, Settings, SolutionTangent, lagrangian_vjp};
@@ -80,12 +82,12 @@ pub struct Differenced<T> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Setting`] unless tau is positive and finite; [`Error::Dimension`], [`Error::NonFinite`] for the cotangent; those of [`solve`] if a moved
-/// program is infeasible, unbounded or not solved: take a smaller tau.
+/// [`Error::Setting`] unless tau is positive and finite; [`Error::Dimension`], [`Error::NonFinite`] for the cotangent; those of
+/// [`solve`] if a moved program is infeasible, unbounded or not solved: take a smaller tau.
 ///
 /// # References
-/// Paulus, Martius, Musil, LPGD: a general framework for backpropagation through embedded optimization layers, 2024, section 4 (lower,
-/// upper and average gradients).
+/// Paulus, Martius, Musil, LPGD: a general framework for backpropagation through embedded optimization layers, 2024, section 4
+/// (lower, upper and average gradients).
 pub fn lagrangian_vjp(
     program: &ConeProgram,
     cotangent: &SolutionCotangent,
@@ -143,9 +145,9 @@ pub fn lagrangian_vjp(
 /// (solution(data + h d) - solution(data - h d)) / (2 h)
 /// ```
 ///
-/// A central difference of refined solutions: bias O(tau^2) where the solution map is smooth, the slope of a chord at a kink or a jump. `tau` is
-/// relative to the data as in [`lagrangian_vjp`], P and A by their own largest entries. The two are adjoint up to their
-/// biases, not exactly. Cost: two solves from scratch.
+/// A central difference of refined solutions: bias O(tau^2) where the solution map is smooth, the slope of a chord at a kink or a
+/// jump. `tau` is relative to the data as in [`lagrangian_vjp`], P and A by their own largest entries. The two are adjoint up to
+/// their biases, not exactly. Cost: two solves from scratch.
 ///
 /// # Errors
 /// Those of [`lagrangian_vjp`]; [`Error::NotConvex`] if a step along dP leaves the convex programs.

@@ -135,7 +135,7 @@ pub use ambiguity::Ambiguity;
 pub use builder::{Affine, ProgramBuilder};
 pub use certificate::{Certificate, Uniqueness, Witness};
 pub use cone::{Cone, row_ranges};
-pub use cycle::Return;
+pub use cycle::CycleReturn;
 pub use derivative::{Checked, Derivative, DerivativeWorkspace};
 pub use error::{Error, Iterate, Result, Status};
 pub use generate::{Generated, Generator};

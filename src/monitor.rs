@@ -1,33 +1,34 @@
 //! What can be seen of trouble while training, without a linear solve: kinks, jumps, rows about to switch, cycles.
 
 use crate::cone::Cone;
-use crate::cycle::{Cycle, Return, distance, norm};
+use crate::cycle::{Cycle, CycleReturn, distance};
 use crate::derivative::Derivative;
 use crate::error::{Error, Result};
 use crate::kink::RowState;
 use crate::pattern::check_finite;
 use crate::program::check_length;
-use crate::tangent::norm_max;
+use crate::tangent::{norm, norm_max};
 use std::collections::VecDeque;
 use std::fmt;
 
-/// A move of the solution below this, relative to 1 + its largest entry, is rounding; and so is one below ten times the points' errors.
+/// A move of the solution below this, relative to 1 + its largest entry, is rounding; and so is one below ten times the points'
+/// errors.
 const ROUNDING: f64 = 1e-12;
 
 /// Choices of a [`Monitor`].
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MonitorSettings {
-    /// A solution that moves this many times as far for its step as the median of the steps before has jumped. Default 100: kinks change
-    /// the rate by the ratio of two slopes, a jump by one over the step.
+    /// A solution that moves this many times as far for its step as the median of the steps before has jumped. Default 100: kinks
+    /// change the rate by the ratio of two slopes, a jump by one over the step.
     pub jump: f64,
     /// How many rates the median is taken over. Default 101; memory, and time for each observation, grow with it.
     pub window: usize,
-    /// How near the parameters must come to where they were, and how equal two turns must be, relative to how far they went in between.
-    /// Default 1e-2. A path that closes in on a point by less than this in a turn counts as a cycle.
+    /// How near the parameters must come to where they were, and how equal two turns must be, relative to how far they went in
+    /// between. Default 1e-2. A path that closes in on a point by less than this in a turn counts as a cycle.
     pub tolerance: f64,
-    /// Parameters that moved less than this, relative to 1 + their norm, have not left where they were. Default 1e-8: below is the noise of
-    /// a run that has converged.
+    /// Parameters that moved less than this, relative to 1 + their norm, have not left where they were. Default 1e-8: below is
+    /// the noise of a run that has converged.
     pub resolution: f64,
 }
 
@@ -91,8 +92,8 @@ pub struct Observation {
     pub step: f64,
     /// |d(x, z, s)| / |d theta|, a secant of the solution map; 0 at the first, and infinite if the solution moved and theta did not.
     pub rate: f64,
-    /// The rate over the median of earlier ones that were not 0; where there are none, over (1 + |(x, z, s)|) / (1 + |theta|). So a flat piece does
-    /// not make a jump of the slope after it.
+    /// The rate over the median of earlier ones that were not 0; where there are none, over (1 + |(x, z, s)|) / (1 + |theta|). So
+    /// a flat piece does not make a jump of the slope after it.
     pub relative_rate: f64,
     /// True if `relative_rate` exceeds [`MonitorSettings::jump`].
     pub is_jump: bool,
@@ -100,8 +101,8 @@ pub struct Observation {
     pub margin: f64,
     /// Rows whose state changed since the last observation.
     pub changed: Vec<usize>,
-    /// Rows that reach their kink if v moves once more as it did in the last step: on a nonnegative cone v_i changes its sign, on curved
-    /// cones (all rows of the block) the margin shrinks and is less than the move.
+    /// Rows that reach their kink if v moves once more as it did in the last step: on a nonnegative cone v_i changes its sign, on
+    /// curved cones (all rows of the block) the margin shrinks and is less than the move.
     pub approaching: Vec<usize>,
     /// True if the point is within its error of a kink.
     pub at_kink: bool,
@@ -110,7 +111,7 @@ pub struct Observation {
     /// Whether the hypothesis of nonsmooth implicit differentiation was certified here, if that was tested.
     pub certified: Option<bool>,
     /// Set when the parameters have come back for the second time to where they were.
-    pub returned: Option<Return>,
+    pub returned: Option<CycleReturn>,
 }
 
 /// Counts over a run.
@@ -134,18 +135,19 @@ pub struct MonitorTotals {
 
 /// Watches a training run: give it the parameters and the derivative of every step.
 ///
-/// A gradient that is right at every point seen can still lead in a circle: where the solution jumps, the test of the implicit function theorem
-/// fails on a set that no iterate ever hits. What shows is a jump of the solution at a step, the rows that were about to switch before it, and
-/// parameters that come back. Each observation compares the last two points, without a linear solve: O(n + m + parameters) time and
-/// memory.
+/// A gradient that is right at every point seen can still lead in a circle: where the solution jumps, the test of the implicit
+/// function theorem fails on a set that no iterate ever hits. What shows is a jump of the solution at a step, the rows that were
+/// about to switch before it, and parameters that come back. Each observation compares the last two points, without a linear
+/// solve: O(n + m + parameters) time and memory.
 ///
-/// Cycles are found by Brent's method with a tolerance: the point at each observation 2, 4, 8, ... is an anchor until the next, and a path that
-/// passes it twice in the same direction, with two turns of equal radius, has `returned`. On a cycle of period P reached
-/// at observation c it takes at most 2 max(c, 2 P) + 2 P observations. Two turns must fit between an anchor and the next: steps that shrink like 1/k may go around too slowly for that.
-/// Convergence to a point, straight or in a spiral, is not reported.
+/// Cycles are found by Brent's method with a tolerance: the point at each observation 2, 4, 8, ... is an anchor until the next,
+/// and a path that passes it twice in the same direction, with two turns of equal radius, has `returned`. On a cycle of period P
+/// reached at observation c it takes at most 2 max(c, 2 P) + 2 P observations. Two turns must fit between an anchor and the next:
+/// steps that shrink like 1/k may go around too slowly for that. Convergence to a point, straight or in a spiral, is not
+/// reported.
 ///
-/// Jumps are seen where one program follows the parameters. In mini-batch training, observe the same item each time: between two items the
-/// solution moves without the parameters.
+/// Jumps are seen where one program follows the parameters. In mini-batch training, observe the same item each time: between two
+/// items the solution moves without the parameters.
 ///
 /// ```
 /// use conediff::{Cone, ConeProgram, Derivative, Monitor, MonitorSettings, Settings, solve};
@@ -174,8 +176,8 @@ pub struct MonitorTotals {
 /// ```
 ///
 /// # References
-/// Bolte, Le, Pauwels, Silveti-Falls, Nonsmooth implicit differentiation for machine learning and optimization, 2021, section 5 (a
-/// cycle of gradient descent). Brent, An improved Monte Carlo factorization algorithm, 1980, section 2 (anchors).
+/// Bolte, Le, Pauwels, Silveti-Falls, Nonsmooth implicit differentiation for machine learning and optimization, 2021, section 5
+/// (a cycle of gradient descent). Brent, An improved Monte Carlo factorization algorithm, 1980, section 2 (anchors).
 #[derive(Debug, serde::Serialize)]
 pub struct Monitor {
     settings: MonitorSettings,

@@ -7,19 +7,20 @@ use crate::program::ConeProgram;
 impl ConeProgram {
     /// The program with P + rho I in place of P: rho/2 |x|^2 added to the objective f.
     ///
-    /// With rho > 0 the primal solution is unique and x is 1/rho-Lipschitz in q, where that of a linear program jumps from vertex to vertex. In
-    /// the other data it is locally Lipschitz where the active constraints are nondegenerate: P > 0 is then all the theorem
-    /// of the crate's documentation asks. The price is a bias, bounded by
+    /// With rho > 0 the primal solution is unique and x is 1/rho-Lipschitz in q, where that of a linear program jumps from vertex
+    /// to vertex. In the other data it is locally Lipschitz where the active constraints are nondegenerate: P > 0 is then all the
+    /// theorem of the crate's documentation asks. The price is a bias, bounded by
     ///
     /// ```text
     /// 0 <= f(x_rho) - f(x*) <= rho/2 (|x*|^2 - |x_rho|^2)
     /// ```
     ///
-    /// for every solution x* of the program without the ridge (add f(x_rho) + rho/2 |x_rho|^2 <= f(x*) + rho/2 |x*|^2), and for small rho x_rho is
-    /// near the x* of least norm. The dual solution may still not be unique.
+    /// for every solution x* of the program without the ridge (add f(x_rho) + rho/2 |x_rho|^2 <= f(x*) + rho/2 |x*|^2), and for
+    /// small rho x_rho is near the x* of least norm. The dual solution may still not be unique.
     ///
     /// Diagonal entries that P lacks are added to its pattern, for rho = 0 too, so that all rho share one structure. P's gradient
-    /// is then on the new pattern, by columns; with a full diagonal the pattern stays as it is. O(nnz(P) + n) and one check of convexity.
+    /// is then on the new pattern, by columns; with a full diagonal the pattern stays as it is. O(nnz(P) + n) and one check of
+    /// convexity.
     ///
     /// ```
     /// use conediff::{Cone, ConeProgram, Settings, solve};
@@ -38,7 +39,8 @@ impl ConeProgram {
     /// [`Error::Setting`] unless rho is nonnegative and finite; [`Error::NonFinite`] if an entry overflows.
     ///
     /// # References
-    /// Tikhonov, Arsenin, Solutions of ill-posed problems, 1977. Rockafellar, Monotone operators and the proximal point algorithm, 1976.
+    /// Tikhonov, Arsenin, Solutions of ill-posed problems, 1977. Rockafellar, Monotone operators and the proximal point
+    /// algorithm, 1976.
     pub fn with_ridge(&self, rho: f64) -> Result<Self> {
         if !(rho >= 0.0 && rho.is_finite()) {
             return Err(Error::Setting {

@@ -154,3 +154,13 @@ pub(crate) fn norm_max(a: &[f64]) -> f64 {
     }
     parts.into_iter().chain(rest).fold(0.0, f64::max)
 }
+
+/// The Euclidean norm, scaled so that squares neither overflow nor vanish.
+pub(crate) fn norm(v: &[f64]) -> f64 {
+    let largest = norm_max(v);
+    if largest == 0.0 || !largest.is_finite() {
+        return largest;
+    }
+    let squares = v.iter().map(|v| (v / largest).powi(2));
+    largest * squares.sum::<f64>().sqrt()
+}

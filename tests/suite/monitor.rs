@@ -27,8 +27,8 @@ struct Crossing {
     changed: Vec<usize>,
 }
 
-/// Gradient descent on (x - s1)^2 + 4 (y - s2)^2 where s maximizes (-3x + y + 2)(s1 + s2) over the box; a ridge makes the choice of s
-/// continuous. The number of observations, the crossings and the last return.
+/// Gradient descent on (x - s1)^2 + 4 (y - s2)^2 where s maximizes (-3x + y + 2)(s1 + s2) over the box; a ridge makes the choice
+/// of s continuous. The number of observations, the crossings and the last return.
 fn descend(
     program: &ConeProgram,
     step: f64,
