@@ -183,3 +183,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/layer.md")]
 struct LayerGuide;
+
+/// The guide to kinks, its code run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/nonsmooth.md")]
+struct NonsmoothGuide;
