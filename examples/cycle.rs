@@ -11,8 +11,8 @@
 mod figure;
 
 use conediff::{
-    ConicLayer, ForwardSolver, LayerData, LayerSettings, LinearBackend, ProgramBuilder,
-    SolutionTangent,
+    ConicLayer, ForwardSolver, LayerData, LayerSettings, LinearBackend, Monitor, MonitorSettings,
+    MonitorTotals, ProgramBuilder, SolutionTangent,
 };
 use figure::{BLUE, GREEN, GREY, INK, ORANGE, Result};
 use indicatif::ProgressIterator;
@@ -55,20 +55,23 @@ struct Visit {
     slope: f64,
 }
 
+/// All visits, and what a monitor saw of them.
 fn descend(
     layer: &mut ConicLayer,
     mut point: [f64; 2],
     steps: impl ExactSizeIterator<Item = f64>,
-) -> Result<Vec<Visit>> {
+) -> Result<(Vec<Visit>, MonitorTotals)> {
+    let mut monitor = Monitor::new(MonitorSettings::default())?;
     let (mut time, mut path) = (0.0, Vec::new());
     for step in steps.progress() {
         let (_, g) = outer(layer, point)?;
+        monitor.observe(&point, layer.derivative()?)?;
         let slope = g[0].hypot(g[1]);
         path.push(Visit { time, point, slope });
         time += step;
         point = [point[0] - step * g[0], point[1] - step * g[1]];
     }
-    Ok(path)
+    Ok((path, monitor.totals()))
 }
 
 /// Where and when a path crosses t = 0, by linear interpolation; the point before, and how far its step takes t.
@@ -98,12 +101,14 @@ fn crossings(path: &[Visit]) -> Vec<Crossing> {
 
 fn main() -> Result<()> {
     let mut lp = inner(0.0)?;
-    let path = descend(&mut lp, [1.5, 4.0], std::iter::repeat_n(1e-4, 40_000))?;
+    let steps = std::iter::repeat_n(1e-4, 60_000);
+    let (path, seen) = descend(&mut lp, [1.5, 4.0], steps)?;
     let found = crossings(&path);
     let last = &found[found.len() - 3..];
     let period = last[2].time - last[0].time;
     let cycle: Vec<&Visit> = path.iter().filter(|v| v.time >= last[0].time).collect();
     let least = cycle.iter().fold(f64::INFINITY, |m, v| m.min(v.slope));
+    println!("the monitor: {seen:?}");
     println!("period {period:.6}, least gradient norm on the cycle {least:.4}");
     for crossing in &last[..2] {
         outer(&mut lp, crossing.before)?;
@@ -122,14 +127,14 @@ fn main() -> Result<()> {
         assert!(!report.is_certified() && rows == held);
     }
     let vanishing = (0..40_000).map(|k| 0.02 / f64::from(k + 1).powf(0.55));
-    let vanishing = descend(&mut lp, [1.5, 4.0], vanishing)?;
+    let (vanishing, _) = descend(&mut lp, [1.5, 4.0], vanishing)?;
     let again = crossings(&vanishing);
 
     let mut ridge = inner(1.0)?;
     let steps = || std::iter::repeat_n(4e-4, 20_000);
-    let good = descend(&mut ridge, [3.0, 5.0], steps())?;
+    let (good, settled) = descend(&mut ridge, [3.0, 5.0], steps())?;
     let (best, _) = outer(&mut ridge, good[good.len() - 1].point)?;
-    let other = descend(&mut ridge, [1.5, 4.0], steps())?;
+    let (other, _) = descend(&mut ridge, [1.5, 4.0], steps())?;
     let (stuck, _) = outer(&mut ridge, other[other.len() - 1].point)?;
     println!("with a ridge of 1: objective {best:.1e} from (3, 5), {stuck:.4} from (1.5, 4)");
 
@@ -175,6 +180,7 @@ fn main() -> Result<()> {
         let [a, b] = [found[0].point, found[1].point];
         assert!(is_near(a, upper) && is_near(b, lower) || is_near(a, lower) && is_near(b, upper));
     }
+    assert!(seen.jumps == found.len() as u64 && seen.returns > 0 && settled.returns == 0);
     assert!((period - 1.229581970).abs() < 1e-4 && least > 1.388);
     assert!(best < 1e-8 && (stuck - 5.2973).abs() < 1e-4);
     Ok(())
