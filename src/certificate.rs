@@ -17,12 +17,14 @@
 
 use crate::cone::Cone;
 use crate::error::Result;
-use crate::linsolve::{NullVector, Prepared, Structure};
+use crate::linsolve::{Inspection, NullVector, Prepared, Structure};
 use crate::projection::{BlockKink, Element, Projection};
 use crate::residual::ResidualJacobian;
+use crate::response::Responses;
 use crate::selection::jacobian_at;
 use crate::settings::LinearSettings;
 use crate::tangent::{dot, norm_max};
+use faer::{Mat, Side};
 use std::sync::Arc;
 
 /// A null vector's residual relative to the terms: above, it is none.
@@ -54,6 +56,13 @@ pub enum Witness {
         residual: f64,
     },
 }
+
+/// Kinks of up to this many directions are tested by solves instead of a factorization.
+const FEW: usize = 4;
+
+/// The relative residual of those solves, and the least eigenvalue of the scaled answers that leaves no doubt.
+const RESPONSE: f64 = 1e-10;
+const CLEAR: f64 = 1e-6;
 
 /// The verdict on all elements of the conservative Jacobian.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -140,8 +149,25 @@ impl Extremes<'_> {
                 self.add(element, self.jacobian, self.prepared, &mut found)?;
                 continue;
             }
+            if element == Element::Upper
+                && let Some(witness) = self.by_responses()?
+            {
+                let element = Element::Upper;
+                found.extend(witness.map(|w| Found {
+                    element,
+                    witness: Some(w),
+                }));
+                continue;
+            }
             let jacobian = self.jacobian_at(element);
-            if Prepared::if_nonsingular(self.structure, &jacobian, self.settings)?.is_none() {
+            let before = found.len();
+            match Prepared::inspect(self.structure, &jacobian, self.settings)? {
+                Inspection::Regular => continue,
+                // A vector that is null decides; without one a better method has to.
+                Inspection::Null(vector) => add_vector(element, &jacobian, &vector, &mut found)?,
+                Inspection::Unclear => {}
+            }
+            if found.len() == before {
                 let prepared = Prepared::with_structure(self.structure, &jacobian, self.settings)?;
                 self.add(element, &jacobian, &prepared, &mut found)?;
             }
@@ -149,11 +175,49 @@ impl Extremes<'_> {
         Ok(self.conclude(&found))
     }
 
+    /// The upper element's test by the lower one's factorization, for kinks of few directions: `Some(None)` if it is invertible, a
+    /// witness if it is singular, `None` if that is not clear or not worth its solves.
+    fn by_responses(&self) -> Result<Option<Option<Witness>>> {
+        let count: usize = self.kinks.iter().map(|(_, kink)| kink.directions()).sum();
+        if count > FEW || self.element != Some(Element::Lower) || self.prepared.is_singular() {
+            return Ok(None);
+        }
+        let responses = Responses::new(self.jacobian, self.prepared, self.kinks, RESPONSE)?;
+        let Some(responses) = responses else {
+            return Ok(None);
+        };
+        let schur = responses.schur();
+        let n = self.jacobian.program().n();
+        // Each direction's answer beside the largest of what it moves.
+        let size =
+            |k: usize| norm_max(&responses.directions[k].response[n..]).max(f64::MIN_POSITIVE);
+        let root: Vec<f64> = (0..count)
+            .map(|k| size(k).max(schur[(k, k)]).sqrt())
+            .collect();
+        let scaled = Mat::from_fn(count, count, |i, j| schur[(i, j)] / (root[i] * root[j]));
+        let Ok(eigen) = scaled.self_adjoint_eigen(Side::Lower) else {
+            return Ok(None);
+        };
+        // Ascending.
+        if eigen.S().column_vector()[0] > CLEAR {
+            return Ok(Some(None));
+        }
+        let zeta: Vec<f64> = (0..count).map(|i| eigen.U()[(i, 0)] / root[i]).collect();
+        let mut y = vec![0.0; self.jacobian.program().m()];
+        let combined = responses.combine(&zeta);
+        self.jacobian.projection().apply(&combined[n..], &mut y)?;
+        for y in &mut y {
+            *y = -*y;
+        }
+        responses.add_directions(&zeta, &mut y);
+        Ok(dual_witness(&self.jacobian_at(Element::Upper), &y)?.map(Some))
+    }
+
     pub(crate) fn jacobian_at(&self, element: Element) -> ResidualJacobian {
         jacobian_at(self.jacobian, self.kinks, &vec![element; self.kinks.len()])
     }
 
-    /// Adds what a singular matrix has to say: both parts of its null vector are null vectors of the largest eigenspaces.
+    /// Adds what a singular matrix has to say.
     fn add(
         &self,
         element: Element,
@@ -164,16 +228,16 @@ impl Extremes<'_> {
         if !prepared.is_singular() {
             return Ok(());
         }
-        let (mut primal, mut dual) = (None, None);
-        if let Some(NullVector { w, y }) = prepared.null_vector() {
-            primal = primal_witness(jacobian, &w)?;
-            dual = dual_witness(jacobian, &y)?;
+        let before = found.len();
+        if let Some(vector) = prepared.null_vector() {
+            add_vector(element, jacobian, &vector, found)?;
         }
-        let is_lost = primal.is_none() && dual.is_none();
-        let parts = [primal, dual]
-            .into_iter()
-            .filter(|w| w.is_some() || is_lost);
-        found.extend(parts.map(|witness| Found { element, witness }));
+        if found.len() == before {
+            found.push(Found {
+                element,
+                witness: None,
+            });
+        }
         Ok(())
     }
 
@@ -245,6 +309,24 @@ impl Extremes<'_> {
             })
         })
     }
+}
+
+/// Adds the parts of a null vector that are null vectors of the largest eigenspaces, as both are.
+fn add_vector(
+    element: Element,
+    jacobian: &ResidualJacobian,
+    vector: &NullVector,
+    found: &mut Vec<Found>,
+) -> Result<()> {
+    let parts = [
+        primal_witness(jacobian, &vector.w)?,
+        dual_witness(jacobian, &vector.y)?,
+    ];
+    found.extend(parts.into_iter().flatten().map(|witness| Found {
+        element,
+        witness: Some(witness),
+    }));
+    Ok(())
 }
 
 /// True if a vector is in the cone (or in its dual) up to a tolerance.

@@ -16,36 +16,21 @@
 //! Robinson, Local structure of feasible sets in nonlinear programming III, 1987. Bonnans, Shapiro, Perturbation Analysis of Optimization
 //! Problems, 2000, Thm 5.60 (the critical cone's quadratic program).
 
-use crate::cone::Cone;
-use crate::derivative::{Checked, Derivative, DerivativeWorkspace};
+use crate::derivative::{Checked, Derivative};
 use crate::error::{Error, Result};
 use crate::kink::Warning;
 use crate::meaning::Meaning;
 use crate::program::ConeProgram;
 use crate::projection::Element;
 use crate::refine::solve;
+use crate::response::Responses;
 use crate::settings::{Selection, Settings};
-use crate::tangent::{DataTangent, SolutionTangent, dot, norm_max};
+use crate::tangent::{DataTangent, SolutionTangent, norm_max};
+use faer::Side;
 use faer::linalg::solvers::DenseSolveCore;
-use faer::{Mat, Side};
 
 /// S with a pivot below this times its largest entry is singular: the upper element is.
 const SINGULAR: f64 = 1e-11;
-
-/// One direction in which z and s vanish.
-struct Direction {
-    /// Position in the m rows, and the unit vector on the block's.
-    start: usize,
-    unit: Vec<f64>,
-    /// J0^-1 (A'u; 0), n + m.
-    response: Vec<f64>,
-}
-
-impl Direction {
-    fn dot(&self, v: &[f64]) -> f64 {
-        dot(&self.unit, &v[self.start..self.start + self.unit.len()])
-    }
-}
 
 impl Derivative {
     /// The one-sided derivative of the solution along a data tangent d: the limit of (x(data + t d) - x(data))/t as t falls to zero, and
@@ -73,28 +58,28 @@ impl Derivative {
                 reason: "the linear system is singular with the weakly active rows let go",
             });
         }
+        let Some(responses) =
+            Responses::new(base.residual_jacobian(), base.prepared(), &base.blocks, 0.0)?
+        else {
+            return Err(Error::NotRegular {
+                reason: "on an edge of an exponential or power cone the critical cone is not known",
+            });
+        };
         let mut work = base.workspace();
-        let (directions, cones) = base.critical_directions(&mut work)?;
         let mut evidence = base.solve_tangent(tangent, &mut work)?;
         let n = self.program().n();
-        let sigma0: Vec<f64> = directions
+        let sigma0: Vec<f64> = responses
+            .directions
             .iter()
             .map(|u| -u.dot(&work.answer[n..]))
             .collect();
-        let zeta = complementary(&directions, n, &sigma0, cones, self.settings())?;
-        for (direction, zeta) in directions.iter().zip(&zeta) {
-            for (a, r) in work.answer.iter_mut().zip(&direction.response) {
-                *a -= zeta * r;
-            }
+        let zeta = complementary(&responses, &sigma0, self.settings())?;
+        for (a, r) in work.answer.iter_mut().zip(responses.combine(&zeta)) {
+            *a -= r;
         }
         let mut value = SolutionTangent::zeros(self.program());
         base.solution_tangent(&mut work, &mut value)?;
-        for (direction, zeta) in directions.iter().zip(&zeta) {
-            let rows = direction.start..direction.start + direction.unit.len();
-            for (z, u) in value.z[rows].iter_mut().zip(&direction.unit) {
-                *z += zeta * u;
-            }
-        }
+        responses.add_directions(&zeta, &mut value.z);
         evidence.error = evidence.error.max(base.condition() * self.point_error());
         let mut checked = base.checked(value, evidence);
         checked.meaning = Meaning::OneSided;
@@ -104,52 +89,11 @@ impl Derivative {
         checked.trusted = !checked.warnings.iter().any(Warning::is_fatal);
         Ok(checked)
     }
-
-    /// The directions of every kink with their responses, and their cones.
-    fn critical_directions(
-        &self,
-        work: &mut DerivativeWorkspace,
-    ) -> Result<(Vec<Direction>, Vec<Cone>)> {
-        let program = self.program();
-        let margins = self.projection().margins();
-        let (mut directions, mut cones) = (Vec::new(), Vec::new());
-        for (index, kink) in &self.blocks {
-            let Some(critical) = kink.critical(&program.cones()[*index]) else {
-                return Err(Error::NotRegular {
-                    reason: "on an edge of an exponential or power cone the critical cone is not known",
-                });
-            };
-            let start = margins[*index].rows.start;
-            cones.push(critical.cone);
-            for unit in critical.directions {
-                let mut y = vec![0.0; program.m()];
-                y[start..start + unit.len()].copy_from_slice(&unit);
-                let mut rhs = vec![0.0; program.n() + program.m()];
-                program
-                    .effective_a()
-                    .multiply_transpose_add(1.0, &y, &mut rhs[..program.n()]);
-                self.solve_with(&rhs, work)?;
-                let response = work.answer.clone();
-                directions.push(Direction {
-                    start,
-                    unit,
-                    response,
-                });
-            }
-        }
-        Ok((directions, cones))
-    }
 }
 
 /// zeta: the multiplier of the small program.
-fn complementary(
-    directions: &[Direction],
-    n: usize,
-    sigma0: &[f64],
-    cones: Vec<Cone>,
-    settings: &Settings,
-) -> Result<Vec<f64>> {
-    let k = directions.len();
+fn complementary(responses: &Responses, sigma0: &[f64], settings: &Settings) -> Result<Vec<f64>> {
+    let k = sigma0.len();
     let bytes = 8 * (k as u128).pow(2);
     if bytes > u128::from(settings.max_dense_bytes) {
         return Err(Error::TooLarge {
@@ -158,8 +102,7 @@ fn complementary(
             limit: u128::from(settings.max_dense_bytes),
         });
     }
-    let entry = |i: usize, j: usize| directions[i].dot(&directions[j].response[n..]);
-    let s = Mat::from_fn(k, k, |i, j| 0.5 * (entry(i, j) + entry(j, i)));
+    let s = responses.schur();
     let not_regular = Error::NotRegular {
         reason: "the gradients of the active rows are dependent",
     };
@@ -193,7 +136,7 @@ fn complementary(
         q,
         (&ends, &ends[..k], &vec![-1.0; k]),
         vec![0.0; k],
-        cones,
+        responses.cones.clone(),
     )?;
     let settings = Settings {
         linear: settings.linear,

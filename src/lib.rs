@@ -66,7 +66,8 @@
 //! | `residual` | F, its Jacobian, its derivative in the data |
 //! | `linsolve/` | J u = r and J'w = g: LDL', LU, LSQR, refinement, evidence |
 //! | `newton`, `kink`, `point`, `refine` | semismooth Newton; kinks and warnings; the point's own error; solving and refining |
-//! | `certificate`, `meaning`, `selection` | is every element of the conservative Jacobian invertible; what a derivative is; which element |
+//! | `meaning`, `selection` | what a derivative is; which element of the conservative Jacobian is taken at a kink |
+//! | `response`, `certificate` | how the system answers along a kink's directions; is every element invertible |
 //! | `smoothing`, `lagrangian` | points of the central path; finite steps of the optimal value's gradient |
 //! | `derivative/`, `jacobian` | JVP and VJP, the verdict on them, policies; the Jacobian |
 //! | `ambiguity`, `directional`, `regularity` | other elements at a kink; one-sided derivatives; the report |
@@ -122,6 +123,7 @@ mod random;
 mod refine;
 mod regularity;
 mod residual;
+mod response;
 mod ridge;
 mod selection;
 mod settings;

@@ -164,17 +164,6 @@ impl Derivative {
         Ok(evidence)
     }
 
-    /// work.answer = J^-1 of a right-hand side, n + m.
-    pub(crate) fn solve_with(
-        &self,
-        rhs: &[f64],
-        work: &mut DerivativeWorkspace,
-    ) -> Result<Evidence> {
-        work.fit(self);
-        self.prepared
-            .solve(&self.jacobian, rhs, &mut work.answer, &mut work.linear)
-    }
-
     /// dx, dz = D dv and ds = -(I - D) dv from (dx, dv) = work.answer.
     pub(crate) fn solution_tangent(
         &self,

@@ -244,6 +244,11 @@ impl Derivative {
         both.map(|(z, s)| z - s).collect()
     }
 
+    /// The factorization.
+    pub(crate) fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
     /// The symbolic work.
     pub(crate) fn structure(&self) -> &Arc<Structure> {
         self.prepared.structure()

@@ -21,7 +21,7 @@ mod tests;
 pub use evidence::{Evidence, Method, StopReason};
 use ldl::Backend;
 pub use lsqr::{LsqrReport, LsqrSettings, LsqrStop, lsqr};
-pub(crate) use null_space::NullVector;
+pub(crate) use null_space::{Inspection, NullVector};
 pub(crate) use structure::Structure;
 
 use crate::error::{Error, Result};

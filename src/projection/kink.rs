@@ -187,6 +187,17 @@ impl BlockKink {
         }
     }
 
+    /// The number of directions.
+    pub(crate) fn directions(&self) -> usize {
+        match &self.shape {
+            Shape::Rows(rows) => rows.len(),
+            Shape::Ray(_) => 1,
+            Shape::Eigenvalues { zero, .. } => zero * (zero + 1) / 2,
+            Shape::Axes { ambiguous, .. } => ambiguous.len(),
+            Shape::Apex(d) => *d,
+        }
+    }
+
     /// The size of what the directions turn with: they change by about |dv| over it.
     pub(crate) fn stiffness(&self, v: &[f64]) -> f64 {
         match &self.shape {

@@ -162,3 +162,30 @@ fn the_certificate_agrees_with_drawn_elements_of_degenerate_psd_cones() {
     let counts = compare(1200, 3, 12, psd);
     assert!(counts.iter().all(|c| *c >= 200), "{counts:?}");
 }
+
+#[test]
+fn an_ill_conditioned_upper_element_is_not_taken_for_a_singular_one() {
+    // Two weakly active rows at an angle: dependent only at angle 0.
+    for (angle, expected) in [(1e-2, true), (1e-4, true), (1e-5, true), (0.0, false)] {
+        for extra in [0, 6] {
+            let n = 2 + extra;
+            let mut builder = conediff::ProgramBuilder::new(n);
+            for j in 0..n {
+                builder.quadratic(j, j, 1.0);
+            }
+            builder.inequality(&[(0, 1.0)], 0.0);
+            builder.inequality(&[(0, 1.0), (1, angle)], 0.0);
+            // More weakly active rows than solves are worth.
+            for j in 2..n {
+                builder.inequality(&[(j, 1.0)], 0.0);
+            }
+            let program = builder.build().unwrap();
+            let zeros = |len| vec![0.0; len];
+            let solution =
+                conediff::Solution::given(&program, zeros(n), zeros(n), zeros(n)).unwrap();
+            let derivative = Derivative::new(&program, &solution, &Settings::default()).unwrap();
+            let report = derivative.regularity().unwrap();
+            assert_eq!(report.is_certified(), expected, "{angle} {extra}: {report}");
+        }
+    }
+}
