@@ -109,6 +109,8 @@ fn main() -> Result<()> {
     let cycle: Vec<&Visit> = path.iter().filter(|v| v.time >= last[0].time).collect();
     let least = cycle.iter().fold(f64::INFINITY, |m, v| m.min(v.slope));
     println!("the monitor: {seen:?}");
+    // The certificate fails within reach of the next step before each jump, and nowhere else.
+    assert!(seen.jumps == found.len() as u64 && seen.uncertified == seen.jumps);
     println!("period {period:.6}, least gradient norm on the cycle {least:.4}");
     for crossing in &last[..2] {
         outer(&mut lp, crossing.before)?;

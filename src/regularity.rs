@@ -361,6 +361,6 @@ impl fmt::Display for Regularity {
         if self.kinks.len() > SHOWN {
             writeln!(f, "and {} more kinks", self.kinks.len() - SHOWN)?;
         }
-        write!(f, "derivatives here are {}", self.meaning)
+        write!(f, "returned here: {}", self.meaning)
     }
 }
