@@ -64,7 +64,7 @@ fn at_every_kind_of_kink_the_directional_derivative_is_the_one_sided_one() {
 }
 
 /// A quadratic program with given numbers of active, inactive and weakly active rows, and a direction in q and b.
-fn quadratic(weak: usize, seed: u64) -> (ConeProgram, DataTangent) {
+pub fn quadratic(weak: usize, seed: u64) -> (ConeProgram, DataTangent) {
     let (n, active, inactive) = (6, 2, 3);
     let m = active + inactive + weak;
     let mut random = Random::new(seed);

@@ -205,6 +205,30 @@ fn a_radius_that_is_no_radius_is_an_error() {
 }
 
 #[test]
+fn a_solvers_own_point_is_classified_by_its_error() {
+    // Weakly active rows stand at 1e-5 there, not at 1e-15.
+    let mut settings = Settings::default();
+    settings.refine.enabled = false;
+    let mut coarse = 0;
+    for seed in 0..20 {
+        let (program, _) = super::directional::quadratic(2, seed);
+        let refined = at(&program, &solve(&program, &Settings::default()).unwrap());
+        let own = conediff::interior_point(&program, &settings.solve).unwrap();
+        let report = regularity(&program, &own, &settings).unwrap();
+        let rows = |kinks: &[conediff::Kink]| -> Vec<usize> {
+            kinks.iter().flat_map(|k| k.rows.clone()).collect()
+        };
+        assert_eq!(
+            rows(&report.kinks),
+            rows(refined.kinks()),
+            "{seed}: {report}"
+        );
+        coarse += usize::from(report.kinks.iter().any(|k| k.margin > 1e-8));
+    }
+    assert!(coarse >= 10, "{coarse}");
+}
+
+#[test]
 fn a_point_that_is_no_solution_is_not_certified() {
     let (program, derivative) = weakly_active();
     let mut solution = derivative.solution().clone();
