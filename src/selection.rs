@@ -51,6 +51,23 @@ impl Selected {
     }
 }
 
+/// Takes over the factorization of a point's own J where that is the inactive element, which a selection would begin with; gives it
+/// back otherwise.
+pub(crate) fn keep(
+    jacobian: &ResidualJacobian,
+    prepared: Prepared,
+    kinks: &[(usize, BlockKink)],
+    selection: Selection,
+) -> std::result::Result<Selected, Prepared> {
+    let first = candidates(selection)[0];
+    let there = jacobian_at(jacobian, kinks, &vec![first.1; kinks.len()]);
+    let is_it = prepared.base().is_near(&there, 0.0);
+    if first.1 == Element::Lower && is_it && !prepared.is_singular() {
+        return Ok(Selected::new(there, prepared, first));
+    }
+    Err(prepared)
+}
+
 /// What a selection takes, in the order in which it is tried.
 pub(crate) fn candidates(selection: Selection) -> Vec<(Selection, Element)> {
     let inactive = (Selection::Inactive, Element::Lower);

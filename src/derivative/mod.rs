@@ -23,7 +23,7 @@ use crate::program::ConeProgram;
 use crate::projection::{BlockKink, Element, Projection};
 use crate::refine::refine_at;
 use crate::residual::ResidualJacobian;
-use crate::selection::{Selected, select};
+use crate::selection::{Selected, keep, select};
 use crate::settings::Settings;
 use crate::solution::Solution;
 use policy::Substitute;
@@ -159,9 +159,14 @@ impl Derivative {
         } = if blocks.is_empty() {
             Selected::smooth(point.jacobian, prepared)
         } else {
-            let structure = Arc::clone(prepared.structure());
             let (choice, linear) = (settings.selection, settings.linear);
-            select(&structure, &point.jacobian, &blocks, choice, linear)?
+            match keep(&point.jacobian, prepared, &blocks, choice) {
+                Ok(selected) => selected,
+                Err(prepared) => {
+                    let structure = Arc::clone(prepared.structure());
+                    select(&structure, &point.jacobian, &blocks, choice, linear)?
+                }
+            }
         };
         // Whatever the solution says of itself, it may belong to other data.
         let is_solution = match solution.refinement {
