@@ -10,10 +10,11 @@
 //! Jacobian of the projection onto the cone of positive semidefinite matrices, 2006, Thm 3.7.
 
 use super::diagonal::Diagonal;
-use super::psd::{Eigen, Psd};
+use super::psd::Psd;
+use super::psd_kink::{self, Eigen};
 use super::second_order::SecondOrder;
 use super::spectral::Spectral;
-use super::{Block, Projection, exponential, generalized_power, power, psd, second_order};
+use super::{Block, Projection, exponential, generalized_power, power, second_order};
 use crate::cone::Cone;
 use crate::random::Random;
 use crate::tangent::dot;
@@ -159,7 +160,7 @@ impl BlockKink {
                 eigen,
                 positive,
                 zero,
-            } => psd::at_zeros(eigen, *positive, *zero, element, random),
+            } => psd_kink::at_zeros(eigen, *positive, *zero, element, random),
             Shape::Axes { active, ambiguous } => {
                 let mut spectral = Spectral::new(active.len());
                 for (k, active) in active.iter().enumerate() {
@@ -316,7 +317,7 @@ fn block_kink(
     let at = match cone {
         Cone::Zero(_) | Cone::Nonnegative(_) => None,
         Cone::SecondOrder(_) => second_order::kink(v, radius),
-        Cone::PsdTriangle(k) => psd::kink(*k, v, radius),
+        Cone::PsdTriangle(k) => psd_kink::kink(*k, v, radius),
         Cone::Exponential => exponential::kink(block, v, z, s, radius),
         Cone::Power(a) => power::kink(*a, block, v, z, s, radius),
         Cone::GeneralizedPower(a, _) => generalized_power::kink(a, block, v, z, s, radius),

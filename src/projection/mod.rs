@@ -16,6 +16,7 @@ mod power;
 mod power_curvature;
 mod power_root;
 mod psd;
+mod psd_kink;
 mod second_order;
 mod smoothed;
 mod spectral;
