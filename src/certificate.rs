@@ -18,12 +18,12 @@
 use crate::cone::Cone;
 use crate::error::Result;
 use crate::linsolve::{Inspection, NullVector, Prepared, Structure};
-use crate::projection::{BlockKink, Element, Projection};
+use crate::projection::{BlockKink, Element, KinkKind, Projection};
 use crate::residual::ResidualJacobian;
 use crate::response::Responses;
 use crate::selection::jacobian_at;
 use crate::settings::LinearSettings;
-use crate::tangent::{dot, norm_max};
+use crate::tangent::norm_max;
 use faer::{Mat, Side};
 use std::sync::Arc;
 
@@ -32,6 +32,11 @@ const NULL: f64 = 1e-7;
 
 /// A vector's entries above this share of its largest are named.
 const NAMED: f64 = 1e-6;
+
+/// Steps along a witness relative to a block at a kink, and the share of a step by which rounding may leave the cone. A tangent
+/// leaves a curved cone by about the square of the step, which is more.
+const STEPS: [f64; 2] = [1e-2, 1e-4];
+const LEAVES: f64 = 1e-9;
 
 /// Why an element of the conservative Jacobian is singular.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -279,9 +284,11 @@ impl Extremes<'_> {
         }
     }
 
-    /// True if solutions can move along a witness, one way or the other: at a kink only into the cone.
+    /// True if solutions can move along a witness, one way or the other: at a kink only into the cone, and a tangent of a curved boundary
+    /// leaves it.
     fn moves_within_kinks(&self, witness: &Witness) -> bool {
         let program = self.jacobian.program();
+        let projection = self.jacobian.projection();
         let (change, is_primal) = match witness {
             Witness::Primal { direction, .. } => {
                 let mut change = vec![0.0; program.m()];
@@ -292,20 +299,36 @@ impl Extremes<'_> {
             }
             Witness::Dual { direction, .. } => (direction.clone(), false),
         };
-        let margins = self.jacobian.projection().margins();
-        let size = norm_max(&change);
+        let moving = if is_primal {
+            projection.s()
+        } else {
+            projection.z()
+        };
+        let least = LEAVES * norm_max(&change);
         [1.0, -1.0].iter().any(|sign| {
             self.kinks.iter().all(|(index, kink)| {
-                let Some(critical) = kink.critical(&program.cones()[*index]) else {
-                    return false;
+                let rows = projection.margins()[*index].rows.clone();
+                let (change, start) = (&change[rows.clone()], &moving[rows.clone()]);
+                let cone = &program.cones()[*index];
+                if let Cone::Nonnegative(d) = cone {
+                    return kink.rows(*d).iter().all(|&i| sign * change[i] >= -least);
+                }
+                if norm_max(change) <= least {
+                    return true;
+                }
+                let along = |from: f64, size: f64| {
+                    let factor = sign * size / norm_max(change);
+                    let both = start.iter().zip(change);
+                    let there: Vec<f64> = both.map(|(a, c)| from * a + factor * c).collect();
+                    is_in(cone, &there, is_primal, LEAVES * size)
                 };
-                let block = &change[margins[*index].rows.clone()];
-                let along: Vec<f64> = critical
-                    .directions
-                    .iter()
-                    .map(|u| sign * dot(u, block))
-                    .collect();
-                is_in(&critical.cone, &along, is_primal, NAMED * size)
+                if kink.kind == KinkKind::Apex {
+                    return along(0.0, 1.0);
+                }
+                // What stays in the cone for one step does for shorter ones.
+                let (z, s) = (&projection.z()[rows.clone()], &projection.s()[rows]);
+                let size = norm_max(z).max(norm_max(s));
+                STEPS.iter().any(|step| along(1.0, step * size))
             })
         })
     }

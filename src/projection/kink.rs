@@ -230,10 +230,17 @@ impl BlockKink {
                 eigen.pairs(*positive..positive + zero),
                 Cone::PsdTriangle(*zero),
             ),
-            Shape::Axes { ambiguous, .. } if self.is_exact => (
-                ambiguous.iter().map(|&k| axis(k, d)).collect(),
-                Cone::Nonnegative(1),
-            ),
+            Shape::Axes { ambiguous, .. } if self.is_exact => {
+                let directions = ambiguous.iter().map(|&k| {
+                    let mut axis = axis(k, d);
+                    // On the exponential cone's face the first entries of z and s are at most 0.
+                    if k == 0 && matches!(cone, Cone::Exponential) {
+                        axis[k] = -1.0;
+                    }
+                    axis
+                });
+                (directions.collect(), Cone::Nonnegative(1))
+            }
             Shape::Axes { .. } => return None,
             Shape::Apex(d) => ((0..*d).map(|k| axis(k, *d)).collect(), cone.clone()),
         };

@@ -1,7 +1,7 @@
 //! Degenerate programs with known solutions, and every element of the conservative Jacobian there, dense and naive.
 
 use crate::support::Random;
-use conediff::{Cone, ConeProgram, Solution};
+use conediff::{Cone, ConeProgram, Projection, Solution};
 use faer::Mat;
 
 /// A program with its solution, and how to draw D.
@@ -21,6 +21,8 @@ pub enum Place {
     SecondOrder(Corner, Vec<f64>),
     /// Eigenvectors and eigenvalues of v.
     Psd(Mat<f64>, Vec<f64>),
+    /// An exponential or power cone, with a pair (z, s) on the curved boundaries.
+    Curved(Cone, Corner, Vec<f64>, Vec<f64>),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -82,14 +84,16 @@ impl Place {
             Place::Orthant(rows) => rows.len(),
             Place::SecondOrder(_, w) => w.len() + 1,
             Place::Psd(q, _) => q.nrows() * (q.nrows() + 1) / 2,
+            Place::Curved(cone, ..) => cone.rows(),
         }
     }
 
-    fn cone(&self) -> Cone {
+    pub fn cone(&self) -> Cone {
         match self {
             Place::Orthant(rows) => Cone::Nonnegative(rows.len()),
             Place::SecondOrder(_, w) => Cone::SecondOrder(w.len() + 1),
             Place::Psd(q, _) => Cone::PsdTriangle(q.nrows()),
+            Place::Curved(cone, ..) => cone.clone(),
         }
     }
 
@@ -131,6 +135,32 @@ impl Place {
                     }))
                 };
                 (part(1.0), part(-1.0))
+            }
+            Place::Curved(cone, corner, z, s) => {
+                let zero = vec![0.0; z.len()];
+                // Interior points of K* and K: the last coordinate of the one, the others' w, moved in.
+                let inside = |v: &[f64]| {
+                    let mut v = v.to_vec();
+                    let first = match cone {
+                        Cone::GeneralizedPower(alphas, _) => alphas.len(),
+                        _ => 2,
+                    };
+                    for x in &mut v[first..] {
+                        *x = match cone {
+                            Cone::Exponential => *x + 1.0,
+                            _ => 0.5 * *x,
+                        };
+                    }
+                    v
+                };
+                match corner {
+                    Corner::Interior => (inside(z), zero),
+                    Corner::Polar => (zero, inside(s)),
+                    Corner::Middle(ratio) => (z.iter().map(|z| ratio * z).collect(), s.clone()),
+                    Corner::ZeroSlack => (z.clone(), zero),
+                    Corner::ZeroDual => (zero, s.clone()),
+                    Corner::Apex => (zero.clone(), zero),
+                }
             }
         }
     }
@@ -233,13 +263,51 @@ impl Place {
                 }
                 out
             }
+            Place::Curved(cone, corner, z, s) => {
+                let eye = |x: f64| Mat::from_fn(d, d, |i, j| if i == j { x } else { 0.0 });
+                let ray = |u: &[f64]| {
+                    let square: f64 = u.iter().map(|x| x * x).sum();
+                    Mat::from_fn(d, d, |i, j| u[i] * u[j] / square)
+                };
+                let at = |v: &[f64]| {
+                    let there = Projection::new(std::slice::from_ref(cone), v).unwrap();
+                    let mut out = Mat::zeros(d, d);
+                    for j in 0..d {
+                        let (mut axis, mut column) = (vec![0.0; d], vec![0.0; d]);
+                        axis[j] = 1.0;
+                        there.apply(&axis, &mut column).unwrap();
+                        for i in 0..d {
+                            out[(i, j)] = column[i];
+                        }
+                    }
+                    out
+                };
+                match corner {
+                    Corner::Interior => eye(1.0),
+                    Corner::Polar => eye(0.0),
+                    Corner::Middle(ratio) => {
+                        let v: Vec<f64> = z.iter().zip(s).map(|(z, s)| ratio * z - s).collect();
+                        at(&v)
+                    }
+                    Corner::ZeroSlack => eye(1.0) - (1.0 - share(rng)) * ray(s),
+                    Corner::ZeroDual => share(rng) * ray(z),
+                    Corner::Apex => match pick {
+                        0 => eye(1.0),
+                        1 => eye(0.0),
+                        _ => {
+                            let a = rng.unit();
+                            a * at(&rng.normal_vec(d)) + (1.0 - a) * at(&rng.normal_vec(d))
+                        }
+                    },
+                }
+            }
         }
     }
 
     fn has_choice(&self) -> bool {
         match self {
             Place::Orthant(rows) => rows.iter().any(Option::is_none),
-            Place::SecondOrder(corner, _) => {
+            Place::SecondOrder(corner, _) | Place::Curved(_, corner, ..) => {
                 matches!(corner, Corner::ZeroSlack | Corner::ZeroDual | Corner::Apex)
             }
             Place::Psd(_, values) => values.contains(&0.0),
