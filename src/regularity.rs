@@ -8,7 +8,7 @@ use crate::kink::{Kink, Warning, describe};
 use crate::linsolve::Prepared;
 use crate::meaning::Meaning;
 use crate::program::ConeProgram;
-use crate::projection::{Block, BlockKink, Element, Margin};
+use crate::projection::{Block, BlockKink, Element, Margin, cone_turn};
 use crate::settings::Settings;
 use crate::solution::Solution;
 use crate::tangent::norm_max;
@@ -136,7 +136,7 @@ impl Derivative {
     /// The report for every solution within eps: its v = z - s differs by at most eps in each entry. Blocks that may switch within eps
     /// are taken as kinks. For polyhedral programs that is all; on curved blocks the eigenspaces turn, by at most 4 eps over the
     /// margin, and the certificate also asks that the least singular value leaves room for that (exact bounds for second-order and
-    /// PSD cones, estimates for exponential and power cones).
+    /// PSD cones; estimates for exponential and power cones, which on a power cone's edge w = 0 leave no room for any eps).
     ///
     /// # Errors
     /// [`Error::Setting`] unless eps >= 0; those of [`Derivative::regularity`].
@@ -202,7 +202,7 @@ impl Derivative {
 
     /// How far D can turn within eps, beside what the kinks allow it.
     fn turn(&self, kinks: &[(usize, BlockKink)], eps: f64) -> f64 {
-        let projection = self.projection();
+        let (projection, v) = (self.projection(), self.v());
         let mut turn = 0.0_f64;
         for (block, margin) in projection.blocks().iter().zip(projection.margins()) {
             let is_curved = matches!(
@@ -210,9 +210,13 @@ impl Derivative {
                 Block::SecondOrder(_) | Block::Psd(_) | Block::Spectral(_)
             );
             let kink = kinks.iter().find(|k| k.0 == margin.cone);
+            let (cone, v) = (
+                &self.program().cones()[margin.cone],
+                &v[margin.rows.clone()],
+            );
             let size = match kink {
-                Some((_, kink)) => kink.stiffness(&self.v()[margin.rows.clone()]),
-                None if is_curved => margin.margin,
+                Some((_, kink)) => kink.stiffness(cone, v),
+                None if is_curved => margin.margin.min(cone_turn(cone, v)),
                 None => f64::INFINITY,
             };
             turn = turn.max(TURN * eps * (margin.rows.len() as f64).sqrt() / size);

@@ -200,10 +200,18 @@ impl BlockKink {
     }
 
     /// The size of what the directions turn with: they change by about |dv| over it.
-    pub(crate) fn stiffness(&self, v: &[f64]) -> f64 {
+    pub(crate) fn stiffness(&self, cone: &Cone, v: &[f64]) -> f64 {
         match &self.shape {
-            Shape::Rows(_) | Shape::Axes { .. } | Shape::Apex(_) => f64::INFINITY,
-            Shape::Ray(_) => dot(v, v).sqrt(),
+            Shape::Rows(_) | Shape::Apex(_) => f64::INFINITY,
+            // Off its edge D turns with the ratio to the entries that stay.
+            Shape::Axes { ambiguous, .. } => {
+                let stay = (0..v.len()).filter(|k| !ambiguous.contains(k));
+                stay.fold(f64::INFINITY, |least, k| least.min(v[k].abs()))
+            }
+            Shape::Ray(_) => dot(v, v).sqrt().min(match cone {
+                Cone::Exponential => (-v[0]).max(0.0).hypot((-v[1]).max(0.0)),
+                _ => cone_turn(cone, v),
+            }),
             Shape::Eigenvalues { eigen, .. } => eigen.least(),
         }
     }
@@ -246,6 +254,19 @@ impl BlockKink {
         };
         Some(CriticalDirections { directions, cone })
     }
+}
+
+/// What D turns with on a power cone beside its margin: near w = 0 it is only Hoelder continuous, and the boundary bends the more the
+/// smaller an exponent is. Infinite for other cones.
+pub(crate) fn cone_turn(cone: &Cone, v: &[f64]) -> f64 {
+    let (least, count) = match cone {
+        Cone::Power(a) => (a.min(1.0 - a), 2),
+        Cone::GeneralizedPower(a, _) => (a.iter().copied().fold(0.5, f64::min), a.len()),
+        _ => return f64::INFINITY,
+    };
+    let (u, w) = v.split_at(count);
+    let length = dot(w, w).sqrt();
+    2.0 * least * u.iter().fold(length, |size, u| size.min(u.abs()))
 }
 
 /// lambda uu' at zero dual, I - (1 - lambda) uu' at zero slack.

@@ -3,5 +3,6 @@
 mod exponential;
 mod generalized_power;
 mod golden;
+mod kinks;
 mod power;
 mod support;
