@@ -16,8 +16,9 @@
 //! 2005. Chan, Sun, Constraint nondegeneracy, strong regularity and nonsingularity in semidefinite programming, 2008.
 
 use crate::cone::Cone;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::linsolve::{Inspection, NullVector, Prepared, Structure};
+use crate::program::ConeProgram;
 use crate::projection::{BlockKink, Element, KinkKind, Projection};
 use crate::residual::ResidualJacobian;
 use crate::response::Responses;
@@ -29,6 +30,9 @@ use std::sync::Arc;
 
 /// A null vector's residual relative to the terms: above, it is none.
 const NULL: f64 = 1e-7;
+
+/// The part of a null vector below this share of the other is rounding.
+const NEGLIGIBLE: f64 = 1e-9;
 
 /// A vector's entries above this share of its largest are named.
 const NAMED: f64 = 1e-6;
@@ -165,16 +169,22 @@ impl Extremes<'_> {
                 continue;
             }
             let jacobian = self.jacobian_at(element);
-            let before = found.len();
-            match Prepared::inspect(self.structure, &jacobian, self.settings)? {
+            let is_decided = match Prepared::inspect(self.structure, &jacobian, self.settings)? {
                 Inspection::Regular => continue,
                 // A vector that is null decides; without one a better method has to.
                 Inspection::Null(vector) => add_vector(element, &jacobian, &vector, &mut found)?,
-                Inspection::Unclear => {}
-            }
-            if found.len() == before {
-                let prepared = Prepared::with_structure(self.structure, &jacobian, self.settings)?;
-                self.add(element, &jacobian, &prepared, &mut found)?;
+                Inspection::Unclear => false,
+            };
+            if !is_decided {
+                match Prepared::with_structure(self.structure, &jacobian, self.settings) {
+                    Ok(prepared) => self.add(element, &jacobian, &prepared, &mut found)?,
+                    // LU breaks down at singular matrices, and keeps no vector.
+                    Err(Error::Factorization { .. }) => found.push(Found {
+                        element,
+                        witness: None,
+                    }),
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(self.conclude(&found))
@@ -233,11 +243,11 @@ impl Extremes<'_> {
         if !prepared.is_singular() {
             return Ok(());
         }
-        let before = found.len();
-        if let Some(vector) = prepared.null_vector() {
-            add_vector(element, jacobian, &vector, found)?;
-        }
-        if found.len() == before {
+        let is_told = match prepared.null_vector() {
+            Some(vector) => add_vector(element, jacobian, &vector, found)?,
+            None => false,
+        };
+        if !is_told {
             found.push(Found {
                 element,
                 witness: None,
@@ -334,22 +344,30 @@ impl Extremes<'_> {
     }
 }
 
-/// Adds the parts of a null vector that are null vectors of the largest eigenspaces, as both are.
+/// Adds the parts of a null vector that are null vectors of the largest eigenspaces, as both are; false if neither is.
 fn add_vector(
     element: Element,
     jacobian: &ResidualJacobian,
     vector: &NullVector,
     found: &mut Vec<Found>,
-) -> Result<()> {
-    let parts = [
-        primal_witness(jacobian, &vector.w)?,
-        dual_witness(jacobian, &vector.y)?,
-    ];
-    found.extend(parts.into_iter().flatten().map(|witness| Found {
-        element,
-        witness: Some(witness),
-    }));
-    Ok(())
+) -> Result<bool> {
+    let primal = primal_witness(jacobian, &vector.w)?;
+    let dual = dual_witness(jacobian, &vector.y)?;
+    if primal.is_none() && dual.is_none() {
+        return Ok(false);
+    }
+    // Generic null vectors have both parts, if there are two: one that is no null vector and not small is one that rounding spoiled.
+    let (of_w, of_y) = (norm_max(&vector.w), norm_max(&vector.y));
+    let is_spoiled =
+        |part: &Option<Witness>, size: f64, other: f64| part.is_none() && size > NEGLIGIBLE * other;
+    let is_lost = is_spoiled(&primal, of_w, of_y) || is_spoiled(&dual, of_y, of_w);
+    let mut parts = vec![primal, dual];
+    parts.retain(Option::is_some);
+    if is_lost {
+        parts.push(None);
+    }
+    found.extend(parts.into_iter().map(|witness| Found { element, witness }));
+    Ok(true)
 }
 
 /// True if a vector is in the cone (or in its dual) up to a tolerance.
@@ -371,21 +389,68 @@ fn is_in(cone: &Cone, u: &[f64], is_primal: bool, tolerance: f64) -> bool {
     norm_max(outside) <= tolerance
 }
 
+/// The sizes of A's columns and, in units of those, of its rows: what a residual is small beside does not depend on units.
+struct Sizes {
+    columns: Vec<f64>,
+    rows: Vec<f64>,
+}
+
+impl Sizes {
+    fn of(program: &ConeProgram) -> Self {
+        let (p, a) = (program.p(), program.effective_a());
+        let mut columns = vec![0.0; program.n()];
+        let mut rows = vec![0.0_f64; program.m()];
+        for (j, size) in columns.iter_mut().enumerate() {
+            *size = norm_max(a.column(j).1);
+            if *size == 0.0 {
+                // A variable of the objective alone; P's diagonal is the column's last entry.
+                *size = norm_max(p.column(j).1).sqrt();
+            }
+            if *size == 0.0 {
+                *size = 1.0;
+            }
+            let (indices, values) = a.column(j);
+            for (&i, value) in indices.iter().zip(values) {
+                rows[i] = rows[i].max(value.abs() / *size);
+            }
+        }
+        for size in rows.iter_mut().filter(|size| **size == 0.0) {
+            *size = 1.0;
+        }
+        Self { columns, rows }
+    }
+}
+
+fn largest_product(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).fold(0.0, |m, (a, b)| m.max((a * b).abs()))
+}
+
+fn largest_quotient(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).fold(0.0, |m, (a, b)| m.max((a / b).abs()))
+}
+
 /// w, if it is a null vector: |Pw| and |D A w| small beside their terms.
 fn primal_witness(jacobian: &ResidualJacobian, w: &[f64]) -> Result<Option<Witness>> {
     let Some(w) = scaled(w) else { return Ok(None) };
     let program = jacobian.program();
     let (p, a) = (program.p(), program.effective_a());
-    let size: Vec<f64> = w.iter().map(|w| w.abs()).collect();
-    let (mut pw, mut p_terms) = (vec![0.0; program.n()], vec![0.0; program.n()]);
+    let sizes = Sizes::of(program);
+    let mut pw = vec![0.0; program.n()];
     p.multiply_symmetric_add(1.0, &w, &mut pw);
-    p.absolute_multiply_symmetric_add(&size, &mut p_terms);
-    let (mut aw, mut a_terms) = (vec![0.0; program.m()], vec![0.0; program.m()]);
+    let mut aw = vec![0.0; program.m()];
     a.multiply_add(1.0, &w, &mut aw);
-    a.absolute_multiply_add(&size, &mut a_terms);
     let mut held = vec![0.0; program.m()];
     jacobian.projection().apply(&aw, &mut held)?;
-    let residual = relative(&pw, norm_max(p.values())).max(relative(&held, norm_max(a.values())));
+    let mut size_of_p = 0.0_f64;
+    for (j, size) in sizes.columns.iter().enumerate() {
+        let (indices, values) = p.column(j);
+        for (&i, value) in indices.iter().zip(values) {
+            size_of_p = size_of_p.max(value.abs() / (size * sizes.columns[i]));
+        }
+    }
+    let size = largest_product(&w, &sizes.columns);
+    let residual = relative(largest_quotient(&pw, &sizes.columns), size * size_of_p)
+        .max(relative(largest_quotient(&held, &sizes.rows), size));
     Ok((residual <= NULL).then(|| Witness::Primal {
         variables: named(&w),
         direction: w,
@@ -397,12 +462,15 @@ fn primal_witness(jacobian: &ResidualJacobian, w: &[f64]) -> Result<Option<Witne
 fn dual_witness(jacobian: &ResidualJacobian, y: &[f64]) -> Result<Option<Witness>> {
     let Some(y) = scaled(y) else { return Ok(None) };
     let program = jacobian.program();
-    let a = program.effective_a();
+    let sizes = Sizes::of(program);
     let mut ay = vec![0.0; program.n()];
+    let a = program.effective_a();
     a.multiply_transpose_add(1.0, &y, &mut ay);
     let mut moving = vec![0.0; program.m()];
     jacobian.projection().apply_complement(&y, &mut moving)?;
-    let residual = relative(&ay, norm_max(a.values())).max(norm_max(&moving));
+    let size = largest_product(&y, &sizes.rows);
+    let residual = relative(largest_quotient(&ay, &sizes.columns), size)
+        .max(relative(largest_product(&moving, &sizes.rows), size));
     Ok((residual <= NULL).then(|| Witness::Dual {
         rows: named(&y),
         direction: y,
@@ -410,8 +478,7 @@ fn dual_witness(jacobian: &ResidualJacobian, y: &[f64]) -> Result<Option<Witness
     }))
 }
 
-fn relative(value: &[f64], size: f64) -> f64 {
-    let value = norm_max(value);
+fn relative(value: f64, size: f64) -> f64 {
     if value == 0.0 { 0.0 } else { value / size }
 }
 

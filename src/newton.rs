@@ -8,7 +8,7 @@
 //! # References
 //! Qi, Sun, A nonsmooth version of Newton's method, 1993.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::linsolve::{Prepared, Structure, Workspace};
 use crate::program::ConeProgram;
 use crate::projection::{Block, Projection};
@@ -322,6 +322,12 @@ impl Newton {
                 return Ok(prepared);
             }
         }
-        Prepared::with_structure(&self.structure, jacobian, self.settings)
+        match Prepared::with_structure(&self.structure, jacobian, self.settings) {
+            // At a kink another element may do.
+            Err(Error::Factorization { .. }) if self.settings.solver == LinearSolver::Lu => {
+                Prepared::for_singular_newton(&self.structure, jacobian, self.settings)
+            }
+            made => made,
+        }
     }
 }

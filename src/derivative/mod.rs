@@ -24,7 +24,7 @@ use crate::projection::{BlockKink, Element, Projection};
 use crate::refine::refine_at;
 use crate::residual::ResidualJacobian;
 use crate::selection::{Selected, keep, select};
-use crate::settings::Settings;
+use crate::settings::{LinearSolver, Settings};
 use crate::solution::Solution;
 use policy::Substitute;
 use std::sync::Arc;
@@ -157,6 +157,12 @@ impl Derivative {
             meaning,
             element,
         } = if blocks.is_empty() {
+            let prepared = if prepared.is_singular() && settings.linear.solver == LinearSolver::Lu {
+                // The error of the method asked for.
+                Prepared::with_structure(prepared.structure(), &point.jacobian, settings.linear)?
+            } else {
+                prepared
+            };
             Selected::smooth(point.jacobian, prepared)
         } else {
             let (choice, linear) = (settings.selection, settings.linear);
