@@ -204,10 +204,8 @@ impl Extremes<'_> {
         let schur = responses.schur();
         let n = self.jacobian.program().n();
         // Each direction's answer beside the largest of what it moves.
-        let size =
-            |k: usize| norm_max(&responses.directions[k].response[n..]).max(f64::MIN_POSITIVE);
         let root: Vec<f64> = (0..count)
-            .map(|k| size(k).max(schur[(k, k)]).sqrt())
+            .map(|k| responses.size(k).max(schur[(k, k)]).sqrt())
             .collect();
         let scaled = Mat::from_fn(count, count, |i, j| schur[(i, j)] / (root[i] * root[j]));
         let Ok(eigen) = scaled.self_adjoint_eigen(Side::Lower) else {

@@ -29,7 +29,7 @@ use crate::tangent::{DataTangent, SolutionTangent, norm_max};
 use faer::Side;
 use faer::linalg::solvers::DenseSolveCore;
 
-/// S with a pivot below this times its largest entry is singular: the upper element is.
+/// S with a pivot below this times its diagonal entry is singular: the upper element is.
 const SINGULAR: f64 = 1e-11;
 
 impl Derivative {
@@ -58,6 +58,17 @@ impl Derivative {
                 reason: "the linear system is singular with the weakly active rows let go",
             });
         }
+        // S and the responses, before any of them is made.
+        let k: usize = base.blocks.iter().map(|(_, kink)| kink.directions()).sum();
+        let bytes = 8 * k as u128 * (k + self.residual_jacobian().dim()) as u128;
+        let limit = u128::from(self.settings().max_dense_bytes);
+        if bytes > limit {
+            return Err(Error::TooLarge {
+                what: "the critical cone's program",
+                bytes,
+                limit,
+            });
+        }
         let Some(responses) =
             Responses::new(base.residual_jacobian(), base.prepared(), &base.blocks, 0.0)?
         else {
@@ -73,7 +84,8 @@ impl Derivative {
             .iter()
             .map(|u| -u.dot(&work.answer[n..]))
             .collect();
-        let zeta = complementary(&responses, &sigma0, self.settings())?;
+        let (zeta, is_refined) = complementary(&responses, &sigma0, self.settings())?;
+        evidence.converged &= is_refined;
         for (a, r) in work.answer.iter_mut().zip(responses.combine(&zeta)) {
             *a -= r;
         }
@@ -91,17 +103,13 @@ impl Derivative {
     }
 }
 
-/// zeta: the multiplier of the small program.
-fn complementary(responses: &Responses, sigma0: &[f64], settings: &Settings) -> Result<Vec<f64>> {
+/// zeta, the multiplier of the small program, and whether refinement accepted it.
+fn complementary(
+    responses: &Responses,
+    sigma0: &[f64],
+    settings: &Settings,
+) -> Result<(Vec<f64>, bool)> {
     let k = sigma0.len();
-    let bytes = 8 * (k as u128).pow(2);
-    if bytes > u128::from(settings.max_dense_bytes) {
-        return Err(Error::TooLarge {
-            what: "the critical cone's program",
-            bytes,
-            limit: u128::from(settings.max_dense_bytes),
-        });
-    }
     let s = responses.schur();
     let not_regular = Error::NotRegular {
         reason: "the gradients of the active rows are dependent",
@@ -109,14 +117,19 @@ fn complementary(responses: &Responses, sigma0: &[f64], settings: &Settings) -> 
     let Ok(factor) = s.llt(Side::Lower) else {
         return Err(not_regular);
     };
-    let largest = (0..k).fold(0.0_f64, |m, i| m.max(s[(i, i)]));
-    let pivot = (0..k).fold(f64::INFINITY, |m, i| m.min(factor.L()[(i, i)].powi(2)));
-    if pivot.is_nan() || pivot <= SINGULAR * largest {
+    // Relative to its own diagonal entry a pivot does not depend on the rows' scales; that entry is rounding where the answer moves other
+    // rows and not its own.
+    let share = |i: usize| {
+        let own = s[(i, i)] / responses.size(i);
+        (factor.L()[(i, i)].powi(2) / s[(i, i)]).min(own)
+    };
+    let pivot = (0..k).fold(f64::INFINITY, |m, i| m.min(share(i)));
+    if pivot.is_nan() || pivot <= SINGULAR {
         return Err(not_regular);
     }
     let size = norm_max(sigma0);
     if size == 0.0 {
-        return Ok(vec![0.0; k]);
+        return Ok((vec![0.0; k], true));
     }
     // sigma is scaled to the size of sigma0: a small direction has a small derivative.
     let inverse = factor.inverse();
@@ -143,5 +156,6 @@ fn complementary(responses: &Responses, sigma0: &[f64], settings: &Settings) -> 
         ..Settings::default()
     };
     let solution = solve(&program, &settings)?;
-    Ok(solution.z.iter().map(|z| z * size).collect())
+    let is_refined = solution.refinement.is_some_and(|r| r.accepted);
+    Ok((solution.z.iter().map(|z| z * size).collect(), is_refined))
 }

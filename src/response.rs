@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::linsolve::Prepared;
 use crate::projection::BlockKink;
 use crate::residual::ResidualJacobian;
-use crate::tangent::dot;
+use crate::tangent::{dot, norm_max};
 use faer::Mat;
 
 /// One direction in which z and s vanish.
@@ -85,6 +85,11 @@ impl Responses {
             self.directions[i].dot(&response[self.n..])
         };
         Mat::from_fn(k, k, |i, j| 0.5 * (entry(i, j) + entry(j, i)))
+    }
+
+    /// The largest move of v that a direction's push makes.
+    pub(crate) fn size(&self, k: usize) -> f64 {
+        norm_max(&self.directions[k].response[self.n..]).max(f64::MIN_POSITIVE)
     }
 
     /// (dx, dv) = V zeta.

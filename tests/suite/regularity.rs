@@ -2,6 +2,7 @@
 
 mod certificate;
 mod directional;
+mod extremes;
 mod hostile;
 mod oracle;
 mod policy;
