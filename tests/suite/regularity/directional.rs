@@ -7,7 +7,7 @@ use super::support::{
 use crate::support::Random;
 use conediff::{
     ConeProgram, DataTangent, Derivative, Error, Meaning, ProgramBuilder, Selection, Settings,
-    SolutionTangent, solve,
+    Solution, SolutionTangent, solve,
 };
 
 fn scaled(tangent: &DataTangent, factor: f64) -> DataTangent {
@@ -252,6 +252,30 @@ fn a_point_that_is_not_certified_has_no_directional_derivative() {
         derivative.directional(&tangent),
         Err(Error::NotRegular { .. })
     ));
+}
+
+#[test]
+fn a_weakly_active_row_that_repeats_an_active_one_has_no_directional_derivative() {
+    for scale in [1e-3, 0.3, 1.0, 2.0, 7.7] {
+        let mut builder = ProgramBuilder::new(3);
+        for j in 0..3 {
+            builder.quadratic(j, j, 1.0 + 0.1 * j as f64);
+            builder.linear(j, -1.0);
+        }
+        let row = [(0, 0.7), (1, -0.2), (2, 1.3)];
+        builder.inequality(&row, 0.5);
+        builder.inequality(&row.map(|(j, a)| (j, scale * a)), scale * 0.5);
+        let program = builder.build().unwrap();
+        let solution = solve(&program, &Settings::default()).unwrap();
+        // All of the multiplier on the first row.
+        let z = vec![solution.z[0] + scale * solution.z[1], 0.0];
+        let solution = Solution::given(&program, solution.x, z, vec![0.0; 2]).unwrap();
+        let derivative = at(&program, &solution);
+        assert_eq!(derivative.kinks()[0].rows, [1]);
+        assert!(!derivative.regularity().unwrap().is_certified());
+        let found = derivative.directional(&DataTangent::random(&program, 1));
+        assert!(matches!(found, Err(Error::NotRegular { .. })), "{scale}");
+    }
 }
 
 #[test]
