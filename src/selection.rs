@@ -32,6 +32,11 @@ impl Selected {
         }
     }
 
+    /// At the inactive element.
+    pub(crate) fn inactive(jacobian: ResidualJacobian, prepared: Prepared) -> Self {
+        Self::new(jacobian, prepared, (Selection::Inactive, Element::Lower))
+    }
+
     fn new(
         jacobian: ResidualJacobian,
         prepared: Prepared,
@@ -51,21 +56,19 @@ impl Selected {
     }
 }
 
-/// Takes over the factorization of a point's own J where that is the inactive element, which a selection would begin with; gives it
-/// back otherwise.
-pub(crate) fn keep(
+/// J at the inactive element, if that is what a selection begins with and what a factorization at hand was made of.
+pub(crate) fn at_hand(
+    prepared: &Prepared,
     jacobian: &ResidualJacobian,
-    prepared: Prepared,
     kinks: &[(usize, BlockKink)],
     selection: Selection,
-) -> std::result::Result<Selected, Prepared> {
-    let first = candidates(selection)[0];
-    let there = jacobian_at(jacobian, kinks, &vec![first.1; kinks.len()]);
-    let is_it = prepared.base().is_near(&there, 0.0);
-    if first.1 == Element::Lower && is_it && !prepared.is_singular() {
-        return Ok(Selected::new(there, prepared, first));
-    }
-    Err(prepared)
+) -> Option<ResidualJacobian> {
+    let is_first = candidates(selection)
+        .first()
+        .is_some_and(|c| c.1 == Element::Lower);
+    let there = jacobian_at(jacobian, kinks, &vec![Element::Lower; kinks.len()]);
+    let is_it = is_first && !prepared.is_singular() && prepared.base().is_near(&there, 0.0);
+    is_it.then_some(there)
 }
 
 /// What a selection takes, in the order in which it is tried.

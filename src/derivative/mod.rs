@@ -23,7 +23,7 @@ use crate::program::ConeProgram;
 use crate::projection::{BlockKink, Element, Projection};
 use crate::refine::refine_at;
 use crate::residual::ResidualJacobian;
-use crate::selection::{Selected, keep, select};
+use crate::selection::{Selected, at_hand, select};
 use crate::settings::{LinearSolver, Settings};
 use crate::solution::Solution;
 use policy::Substitute;
@@ -166,9 +166,9 @@ impl Derivative {
             Selected::smooth(point.jacobian, prepared)
         } else {
             let (choice, linear) = (settings.selection, settings.linear);
-            match keep(&point.jacobian, prepared, &blocks, choice) {
-                Ok(selected) => selected,
-                Err(prepared) => {
+            match at_hand(&prepared, &point.jacobian, &blocks, choice) {
+                Some(jacobian) => Selected::inactive(jacobian, prepared),
+                None => {
                     let structure = Arc::clone(prepared.structure());
                     select(&structure, &point.jacobian, &blocks, choice, linear)?
                 }
