@@ -2,7 +2,7 @@
 
 use crate::cone::{Cone, row_ranges};
 use crate::program::ConeProgram;
-use crate::projection::{Block, BlockKink, KinkKind, Projection};
+use crate::projection::{Block, BlockKink, KinkKind, Projection, edge_change};
 use crate::settings::Settings;
 use crate::solution::Solution;
 use crate::tangent::norm_max;
@@ -182,7 +182,7 @@ impl fmt::Display for Warning {
 }
 
 /// The relative error of the point, given an estimate (dx, dv) of its absolute one: |(dx, dv)| / (1 + |(x, v)|), and on curved
-/// blocks |dv| / margin, since D there changes by that much. Blocks at a kink, whose margin is nothing, have their elements instead.
+/// blocks |dv| / margin, since D there changes by that much, or what it changes by on a power cone's edge. Blocks at a kink, whose margin is nothing, have their elements instead.
 pub(crate) fn point_error(
     program: &ConeProgram,
     x: &[f64],
@@ -199,6 +199,9 @@ pub(crate) fn point_error(
         let is_at_kink = kinks.iter().any(|k| k.0 == margin.cone);
         if !is_at_kink && !matches!(cone, Cone::Zero(_) | Cone::Nonnegative(_)) && block > 0.0 {
             largest = largest.max(block / margin.margin.max(f64::MIN_POSITIVE));
+            if let Block::Spectral(_) = projection.blocks()[margin.cone] {
+                largest = largest.max(edge_change(cone, &v[margin.rows.clone()], block));
+            }
         }
     }
     largest

@@ -20,6 +20,9 @@ use super::spectral::{Piece, Spectral};
 /// |w| below this fraction of max |v_i|, and r or m below this fraction of |w|, count as zero: powers would underflow.
 const NEGLIGIBLE: f64 = 1e-100;
 
+/// Above this share of the largest entry w is away from the edges.
+const NEAR_EDGE: f64 = 1e-3;
+
 /// `z = Pi_{K*}(v)` and `s = Pi_K(-v) = z - v`; all have d = `alphas.len()` + dim(w) values.
 ///
 /// The piece is decided without tolerance. With p = -v: `PolarInterior` if p is in K, else `DualInterior` if v is in
@@ -218,6 +221,29 @@ pub(super) fn kink(
         [false, true] => Some(BlockKink::new(KinkKind::ZeroSlack, opposite(z)?)),
         _ => None,
     }
+}
+
+/// By how much D changes on w when w grows by `distance`, near w = 0, where it is only Hoelder continuous; 0 elsewhere.
+pub(super) fn edge_change(alphas: &[f64], v: &[f64], distance: f64) -> f64 {
+    let n = alphas.len();
+    let length = norm(&v[n..]);
+    if length > NEAR_EDGE * max_abs(v) {
+        return 0.0;
+    }
+    let share = |length: f64| {
+        let mut there = v.to_vec();
+        there[n..].fill(0.0);
+        there[n] = length;
+        let (mut z, mut s) = (vec![0.0; v.len()], vec![0.0; v.len()]);
+        project(alphas, &there, &mut z, &mut s);
+        let (m, r) = (norm(&z[n..]), norm(&s[n..]));
+        if m + r > 0.0 {
+            fractions(m, r).0
+        } else {
+            edge_curvature(alphas, v).0
+        }
+    };
+    (share(length + distance) - share(length)).abs()
 }
 
 /// s and z on the coordinate axes of u, with w shared out between them as (lambda, 1 - lambda).

@@ -256,6 +256,15 @@ impl BlockKink {
     }
 }
 
+/// By how much D changes within a distance beside what the margin says: on the edges of power cones.
+pub(crate) fn edge_change(cone: &Cone, v: &[f64], distance: f64) -> f64 {
+    match cone {
+        Cone::Power(a) => generalized_power::edge_change(&[*a, 1.0 - a], v, distance),
+        Cone::GeneralizedPower(a, _) => generalized_power::edge_change(a, v, distance),
+        _ => 0.0,
+    }
+}
+
 /// What D turns with on a power cone beside its margin: near w = 0 it is only Hoelder continuous, and the boundary bends the more the
 /// smaller an exponent is. Infinite for other cones.
 pub(crate) fn cone_turn(cone: &Cone, v: &[f64]) -> f64 {

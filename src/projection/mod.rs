@@ -25,7 +25,7 @@ mod tests;
 
 pub use diagonal::Diagonal;
 pub use kink::KinkKind;
-pub(crate) use kink::{BlockKink, Element, cone_turn};
+pub(crate) use kink::{BlockKink, Element, cone_turn, edge_change};
 pub use psd::Psd;
 pub use second_order::SecondOrder;
 pub(crate) use second_order::is_small;
