@@ -32,7 +32,7 @@ use std::sync::Arc;
 const NULL: f64 = 1e-7;
 
 /// The part of a null vector below this share of the other is rounding.
-const NEGLIGIBLE: f64 = 1e-9;
+const NEGLIGIBLE: f64 = 1e-6;
 
 /// A vector's entries above this share of its largest are named.
 const NAMED: f64 = 1e-6;
