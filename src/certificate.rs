@@ -85,7 +85,8 @@ pub enum Certificate {
         /// Why: at least one of a primal and a dual vector, unless the linear solver keeps none.
         witnesses: Vec<Witness>,
     },
-    /// On an edge of an exponential or power cone only a superset of the elements is known, and one in it is singular.
+    /// On an edge of an exponential or power cone only a superset of the elements is known, and one in it is singular; or, within a
+    /// radius, curved blocks may turn by more than the least singular value leaves room for.
     Unknown {
         /// What is singular there.
         witnesses: Vec<Witness>,

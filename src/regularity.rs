@@ -124,8 +124,9 @@ impl Regularity {
 impl Derivative {
     /// The report at the point.
     ///
-    /// Cost: O(m) without a kink; with one, at most two factorizations, usually one, and their condition estimates; five solves more
-    /// for each witness.
+    /// Cost: O(m) without a kink. With one, for kinks of up to four directions together a solve each; beyond, a factorization and three
+    /// solves without refinement, more where singular values as small as the regularization hide the null vector; a second factorization
+    /// where the element taken is neither the inactive nor the active one.
     ///
     /// # Errors
     /// [`Error::Factorization`], [`Error::TooLarge`].
