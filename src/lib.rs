@@ -50,7 +50,9 @@
 //! (mod `residual`). The solver's point is refined by semismooth Newton on F to rounding ([`refine()`]); an element J
 //! of F's conservative Jacobian then gives the derivative by one linear solve, LDL' of a reduced symmetric system
 //! refined against J itself ([`Prepared`]). When every element of the conservative Jacobian is invertible this is the
-//! derivative in the sense of nonsmooth implicit differentiation; at a kink or a singular point the result says so.
+//! derivative in the sense of nonsmooth implicit differentiation; at a kink or a singular point the result says so, and
+//! [`Derivative::regularity`] tests that hypothesis exactly. What can be done where it fails is in docs/nonsmooth.md: selections
+//! ([`Selection`]), one-sided derivatives ([`Derivative::directional`]), policies ([`Policy`]).
 //!
 //! # Crate layout, in the order data flows
 //!
