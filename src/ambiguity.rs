@@ -48,7 +48,7 @@ impl Derivative {
         for &(cone, selection) in choices {
             let misfit = |reason| Error::Selection {
                 cone,
-                selection,
+                selection: selection.to_string(),
                 reason,
             };
             let at = self.blocks.iter().position(|b| b.0 == cone);

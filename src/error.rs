@@ -210,8 +210,8 @@ pub enum Error {
     Selection {
         /// The cone it was given for.
         cone: usize,
-        /// The selection.
-        selection: crate::settings::Selection,
+        /// The selection, by its name.
+        selection: String,
         /// Why it does not fit.
         reason: &'static str,
     },
