@@ -1,11 +1,11 @@
 //! Derivatives by re-solving at a finite step: differences of the optimal value's gradient (Lagrangian proximal gradients).
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pattern::SparseMatrix;
 use crate::program::ConeProgram;
 use crate::refine::solve;
 use crate::residual::for_each_entry;
-use crate::settings::Settings;
+use crate::settings::{Settings, check_positive};
 use crate::solution::Solution;
 use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent, norm_max};
 
@@ -82,7 +82,7 @@ pub struct Differenced<T> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Setting`] unless tau is positive and finite; [`Error::Dimension`], [`Error::NonFinite`] for the cotangent; those of
+/// [`crate::Error::Setting`] unless tau is positive and finite; [`crate::Error::Dimension`], [`crate::Error::NonFinite`] for the cotangent; those of
 /// [`solve`] if a moved program is infeasible, unbounded or not solved: take a smaller tau.
 ///
 /// # References
@@ -96,7 +96,7 @@ pub fn lagrangian_vjp(
     settings: &Settings,
 ) -> Result<Differenced<DataCotangent>> {
     settings.validate()?;
-    check_step(tau)?;
+    check_positive("tau", tau)?;
     cotangent.check(program)?;
     let size = size_of([&cotangent.x, &cotangent.z, &cotangent.s]);
     let unit = |v: &[f64], negate: f64| v.iter().map(|v| negate * v / size).collect::<Vec<f64>>();
@@ -150,7 +150,7 @@ pub fn lagrangian_vjp(
 /// their biases, not exactly. Cost: two solves from scratch.
 ///
 /// # Errors
-/// Those of [`lagrangian_vjp`]; [`Error::NotConvex`] if a step along dP leaves the convex programs.
+/// Those of [`lagrangian_vjp`]; [`crate::Error::NotConvex`] if a step along dP leaves the convex programs.
 pub fn lagrangian_jvp(
     program: &ConeProgram,
     tangent: &DataTangent,
@@ -158,7 +158,7 @@ pub fn lagrangian_jvp(
     settings: &Settings,
 ) -> Result<Differenced<SolutionTangent>> {
     settings.validate()?;
-    check_step(tau)?;
+    check_positive("tau", tau)?;
     tangent.check(program)?;
     let size = norm_max(&tangent.p).max(size_of([&tangent.q, &tangent.a, &tangent.b]));
     let unit = |v: &[f64]| v.iter().map(|v| v / size).collect::<Vec<f64>>();
@@ -200,17 +200,6 @@ pub fn lagrangian_jvp(
         value.s[i] = 0.0;
     }
     Ok(differenced(value, tau, step, &low, &high))
-}
-
-fn check_step(tau: f64) -> Result<()> {
-    if tau > 0.0 && tau.is_finite() {
-        return Ok(());
-    }
-    Err(Error::Setting {
-        name: "tau",
-        value: tau,
-        allowed: "positive and finite",
-    })
 }
 
 /// The largest entry of all parts, 1 if there is none but zeros.

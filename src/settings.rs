@@ -43,6 +43,18 @@ impl SolveSettings {
     }
 }
 
+/// Refuses a number that is not positive and finite.
+pub(crate) fn check_positive(name: &'static str, value: f64) -> Result<()> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        name,
+        value,
+        allowed: "positive and finite",
+    })
+}
+
 fn check_fraction(name: &'static str, value: f64) -> Result<()> {
     if value > 0.0 && value < 1.0 {
         return Ok(());
@@ -256,14 +268,7 @@ impl Policy {
             Policy::Smoothing { mu } => ("policy.smoothing.mu", mu),
             Policy::Lagrangian { tau } => ("policy.lagrangian.tau", tau),
         };
-        if value > 0.0 && value.is_finite() {
-            return Ok(());
-        }
-        Err(Error::Setting {
-            name,
-            value,
-            allowed: "positive and finite",
-        })
+        check_positive(name, value)
     }
 }
 

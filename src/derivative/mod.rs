@@ -221,22 +221,18 @@ impl Derivative {
                 condition: selected.prepared.condition(),
             });
         }
+        let Selected {
+            jacobian,
+            prepared,
+            meaning,
+            element,
+        } = selected;
         Self {
-            program: self.program.clone(),
-            jacobian: selected.jacobian,
-            prepared: selected.prepared,
-            solution: self.solution.clone(),
-            settings: self.settings,
-            radius: self.radius.clone(),
             blocks: self.blocks.clone(),
             kinks: self.kinks.clone(),
             warnings,
-            point_error: self.point_error,
-            moved: None,
-            meaning: selected.meaning,
-            element: selected.element,
-            proximal: 0.0,
-            substitute: None,
+            element,
+            ..self.linear(jacobian, prepared, meaning, 0.0, self.settings)
         }
         .strictly_at_point()
     }

@@ -8,10 +8,10 @@ use crate::linsolve::{Evidence, Method, Prepared, StopReason, Structure};
 use crate::meaning::Meaning;
 use crate::point::{Moved, PreparedPoint, take_point};
 use crate::program::ConeProgram;
-use crate::projection::{Element, check_weight};
+use crate::projection::Element;
 use crate::residual::{ResidualJacobian, Wanted};
 use crate::selection::jacobian_at;
-use crate::settings::{Policy, Settings};
+use crate::settings::{Policy, Settings, check_positive};
 use crate::smoothing::{central_path, moved};
 use crate::solution::Solution;
 use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent, norm_max};
@@ -77,7 +77,7 @@ impl Derivative {
         settings: &Settings,
     ) -> Result<Self> {
         settings.validate()?;
-        check_weight(mu)?;
+        check_positive("mu", mu)?;
         solution.check(program)?;
         let path = central_path(program, solution, mu, settings)?;
         let mut solution = solution.clone();
@@ -165,8 +165,8 @@ impl Derivative {
         Ok(self)
     }
 
-    /// The same point with another J.
-    fn linear(
+    /// The same point with another J, which has no kinks; doubts about the point itself stay.
+    pub(super) fn linear(
         &self,
         jacobian: ResidualJacobian,
         prepared: Prepared,
@@ -174,6 +174,14 @@ impl Derivative {
         proximal: f64,
         settings: Settings,
     ) -> Self {
+        let is_of_j = |w: &Warning| {
+            matches!(
+                w,
+                Warning::AtKink(_) | Warning::NearKink(_) | Warning::Singular { .. }
+            )
+        };
+        let mut warnings = self.warnings.clone();
+        warnings.retain(|w| !is_of_j(w));
         Self {
             program: self.program.clone(),
             jacobian,
@@ -183,7 +191,7 @@ impl Derivative {
             radius: self.radius.clone(),
             blocks: Vec::new(),
             kinks: Vec::new(),
-            warnings: Vec::new(),
+            warnings,
             point_error: self.point_error,
             moved: None,
             meaning,
@@ -212,11 +220,7 @@ impl Derivative {
     /// # References
     /// Rockafellar, Monotone operators and the proximal point algorithm, 1976.
     pub fn tikhonov(&self, rho: f64) -> Result<Self> {
-        let settings = Settings {
-            policy: Policy::Tikhonov { rho },
-            ..self.settings
-        };
-        settings.validate()?;
+        check_positive("rho", rho)?;
         self.proximal(rho, self.settings)
     }
 

@@ -29,7 +29,6 @@ pub(crate) use kink::{BlockKink, Element, cone_turn, edge_change};
 pub use psd::Psd;
 pub use second_order::SecondOrder;
 pub(crate) use second_order::is_small;
-pub(crate) use smoothed::check_weight;
 pub use spectral::{Piece, Spectral};
 
 use crate::cone::{Cone, row_ranges};
@@ -154,7 +153,7 @@ impl Projection {
     }
 
     /// The same point with other elements of the Jacobian, one block per cone with that cone's rows.
-    #[cfg_attr(not(test), allow(dead_code))]
+    #[cfg(test)]
     pub(crate) fn with_blocks(self, blocks: Vec<Block>) -> Self {
         Self { blocks, ..self }
     }

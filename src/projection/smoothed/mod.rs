@@ -28,6 +28,7 @@ use super::{Block, Margin, Projection};
 use crate::cone::{self, Cone, row_ranges};
 use crate::error::{Error, Result};
 use crate::pattern::check_finite;
+use crate::settings::check_positive;
 
 /// mu beside |v|^2 counts as this at least: its root and the quotients by it must be numbers.
 const LEAST_RATIO: f64 = 1e-250;
@@ -66,7 +67,7 @@ impl Projection {
     /// Fukushima, Luo, Tseng, Smoothing functions for second-order-cone complementarity problems, 2002, section 5. Nesterov,
     /// Nemirovskii, Interior-point polynomial algorithms in convex programming, 1994, section 5.
     pub fn smoothed(cones: &[Cone], v: &[f64], mu: f64) -> Result<Self> {
-        check_weight(mu)?;
+        check_positive("mu", mu)?;
         cone::validate(cones, v.len())?;
         check_finite("v", v)?;
         let (mut z, mut s) = (vec![0.0; v.len()], vec![0.0; v.len()]);
@@ -110,18 +111,6 @@ impl Projection {
             }
         }
     }
-}
-
-/// Refuses a barrier weight that is not positive and finite.
-pub(crate) fn check_weight(mu: f64) -> Result<()> {
-    if mu > 0.0 && mu.is_finite() {
-        return Ok(());
-    }
-    Err(Error::Setting {
-        name: "mu",
-        value: mu,
-        allowed: "positive and finite",
-    })
 }
 
 /// Writes z and s, and returns D; `None` if an eigenvalue iteration fails.

@@ -141,7 +141,6 @@ fn tikhonov_derivatives_of_every_part_are_those_of_the_proximal_program() {
     for corner in corners() {
         let (program, solution) = program_at(&corner, 6);
         let derivative = at(&program, &solution);
-        let settings = Settings::default();
         let rho = 0.1;
         let proximal = derivative.tikhonov(rho).unwrap();
         let tangent = DataTangent::random(&program, 2);
@@ -196,7 +195,23 @@ fn tikhonov_derivatives_of_every_part_are_those_of_the_proximal_program() {
             "{}",
             corner.name
         );
-        let _ = settings;
+    }
+}
+
+#[test]
+fn a_tikhonov_derivative_at_a_point_that_is_no_solution_is_not_trusted() {
+    let program = redundant();
+    let mut settings = Settings::default();
+    settings.refine.enabled = false;
+    let mut solution = solve(&program, &settings).unwrap();
+    solution.x[0] += 0.3;
+    let derivative = Derivative::new(&program, &solution, &settings).unwrap();
+    let proximal = derivative.tikhonov(1e-3).unwrap();
+    let found = proximal.jvp(&DataTangent::random(&program, 1)).unwrap();
+    assert!(!found.trusted, "{:?}", found.warnings);
+    for rho in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let error = derivative.tikhonov(rho).unwrap_err();
+        assert!(matches!(error, Error::Setting { name: "rho", .. }));
     }
 }
 
