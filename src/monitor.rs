@@ -229,7 +229,7 @@ impl Monitor {
     /// Takes the next parameters, as many as before, and the derivative there, of a program of the same shape.
     ///
     /// # Errors
-    /// [`Error::Dimension`], [`Error::NonFinite`]; nothing is counted then.
+    /// [`Error::Dimension`], [`Error::NonFinite`], those of [`Derivative::regularity`]; nothing is counted then.
     pub fn observe(&mut self, parameters: &[f64], derivative: &Derivative) -> Result<Observation> {
         self.observe_with(parameters, derivative, None)
     }
@@ -269,12 +269,6 @@ impl Monitor {
             changed.extend(states.filter(|(_, (a, b))| a != b).map(|(i, _)| i));
             approaching = now.approaching(before, derivative, x.len());
             reach = now.reach(before, &approaching, x.len());
-            if rate > 0.0 && rate.is_finite() {
-                if self.rates.len() >= self.settings.window {
-                    self.rates.pop_front();
-                }
-                self.rates.push_back(rate);
-            }
         }
         let certified = match certified {
             None if self.settings.certify => Some(if approaching.is_empty() {
@@ -284,6 +278,13 @@ impl Monitor {
             }),
             given => given,
         };
+        // Nothing fails from here on.
+        if rate > 0.0 && rate.is_finite() {
+            if self.rates.len() >= self.settings.window {
+                self.rates.pop_front();
+            }
+            self.rates.push_back(rate);
+        }
         let (tolerance, resolution) = (self.settings.tolerance, self.settings.resolution);
         let observation = Observation {
             number: self.totals.observations + 1,

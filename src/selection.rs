@@ -66,9 +66,11 @@ pub(crate) fn at_hand(
     let is_first = candidates(selection)
         .first()
         .is_some_and(|c| c.1 == Element::Lower);
+    if !is_first || prepared.is_singular() {
+        return None;
+    }
     let there = jacobian_at(jacobian, kinks, &vec![Element::Lower; kinks.len()]);
-    let is_it = is_first && !prepared.is_singular() && prepared.base().is_near(&there, 0.0);
-    is_it.then_some(there)
+    prepared.base().is_near(&there, 0.0).then_some(there)
 }
 
 /// What a selection takes, in the order in which it is tried.

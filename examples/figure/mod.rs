@@ -2,8 +2,7 @@
 //!
 //! A figure is drawn at twice its size and averaged down, which smooths lines of any width; lengths are in pixels of the large one.
 
-// No figure uses all of it.
-#![allow(dead_code)]
+#![allow(dead_code)] // No figure uses all of it.
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ColorType, ImageEncoder};

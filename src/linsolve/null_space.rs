@@ -72,7 +72,7 @@ impl Prepared {
             });
         };
         let mut y = probe_vector(f.reduced.len());
-        let growth = inverse_iteration(f, &mut y, GROWTH_STEPS);
+        let growth = inverse_iteration(f, &mut y, GROWTH_STEPS, &mut SolveMemory::new(f));
         if growth * f.regularization() <= REGULAR {
             return Ok(Inspection::Regular);
         }
@@ -133,7 +133,7 @@ impl Prepared {
 
     /// The vector that inverse iteration from y ends at, and |K y| / (|K| |y|).
     fn null_vector_near(&self, f: &Ldl, mut y: Vec<f64>) -> Option<(NullVector, f64)> {
-        let mut r = y.clone();
+        let (mut r, mut memory) = (y.clone(), SolveMemory::new(f));
         let norm = f.reduced.norm();
         let mut residual = f64::INFINITY;
         for _ in 0..ITERATIONS {
@@ -142,7 +142,7 @@ impl Prepared {
             if residual <= NULL {
                 break;
             }
-            if !inverse_iteration(f, &mut y, 1).is_finite() {
+            if !inverse_iteration(f, &mut y, 1, &mut memory).is_finite() {
                 return None;
             }
         }
@@ -165,8 +165,7 @@ impl Prepared {
 }
 
 /// Steps y <- M^-1 y / |y| with the regularized factor M; the last growth. y ends with norm 1.
-fn inverse_iteration(f: &Ldl, y: &mut [f64], steps: usize) -> f64 {
-    let mut memory = SolveMemory::new(f);
+fn inverse_iteration(f: &Ldl, y: &mut [f64], steps: usize, memory: &mut SolveMemory) -> f64 {
     let mut growth = 0.0;
     for step in 0..=steps {
         let size = dot(y, y).sqrt();
@@ -175,7 +174,7 @@ fn inverse_iteration(f: &Ldl, y: &mut [f64], steps: usize) -> f64 {
         }
         growth = size;
         if step < steps {
-            f.solve_in_place(y, &mut memory);
+            f.solve_in_place(y, memory);
         }
     }
     growth

@@ -47,7 +47,7 @@ pub(super) fn smooth(alphas: &[f64], v: &[f64], mu: f64, z: &mut [f64], s: &mut 
     }
     let r = length / (1.0 + k);
     for i in 0..n {
-        (s[i], z[i]) = split(p[i], weight(alphas[i], k, r, mu));
+        (s[i], z[i]) = pair(p[i], weight(alphas[i], k, r, mu));
     }
     let (of_z, of_s) = fractions(k, 1.0);
     for i in n..v.len() {
@@ -81,11 +81,6 @@ fn weight(alpha: f64, k: f64, r: f64, mu: f64) -> f64 {
     alpha * (k * r) * r + mu * (1.0 + alpha)
 }
 
-/// u and z with u - z = p and u z = c.
-fn split(p: f64, c: f64) -> (f64, f64) {
-    pair(p, c)
-}
-
 /// sum alpha_i log u_i^2 - log P, whose slope in log k lies between 0 and 2.
 fn balance(k: f64, alphas: &[f64], p: &[f64], length: f64, mu: f64) -> Probe {
     let r = length / (1.0 + k);
@@ -95,7 +90,7 @@ fn balance(k: f64, alphas: &[f64], p: &[f64], length: f64, mu: f64) -> Probe {
     let (mut value, mut size) = (-(barrier + square).ln(), (barrier + square).ln().abs());
     let mut slope = (barrier + 2.0 * square * share_z) / (barrier + square);
     for (&alpha, &p) in alphas.iter().zip(p) {
-        let (u, z) = split(p, weight(alpha, k, r, mu));
+        let (u, z) = pair(p, weight(alpha, k, r, mu));
         let log = 2.0 * alpha * u.ln();
         value += log;
         size += log.abs();
