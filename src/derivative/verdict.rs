@@ -31,7 +31,8 @@ impl Derivative {
         evidence.error <= self.settings.accuracy
     }
 
-    pub(crate) fn checked<T>(&self, value: T, evidence: Evidence) -> Checked<T> {
+    /// A value of the `*_into` forms with everything that is known about it: its evidence, the verdict, and every reason for doubt.
+    pub fn checked<T>(&self, value: T, evidence: Evidence) -> Checked<T> {
         Checked {
             value,
             meaning: self.meaning(),

@@ -108,9 +108,22 @@ pub(super) struct Item {
     pub(super) path: Option<ForwardPath>,
     /// True if a warm start was tried and missed.
     pub(super) missed_warm: bool,
+    /// The point of a derivative that was handed over, where the next forward may start from it.
+    start: Option<(Vec<f64>, Vec<f64>, Vec<f64>)>,
 }
 
 impl Item {
+    /// Hands over the derivative; the point stays if a forward may start from it.
+    pub(super) fn take_derivative(&mut self, keep_start: bool) -> Option<Derivative> {
+        let derivative = self.derivative.take();
+        if let Some(derivative) = derivative.as_ref().filter(|_| keep_start) {
+            let projection = derivative.projection();
+            let (z, s) = (projection.z().to_vec(), projection.s().to_vec());
+            self.start = Some((derivative.solution().x.clone(), z, s));
+        }
+        derivative
+    }
+
     /// Solves the program and prepares its derivative. On an error the item is empty.
     pub(super) fn forward(
         &mut self,
@@ -122,7 +135,7 @@ impl Item {
         self.path = None;
         self.missed_warm = false;
         let mut newton = Newton::new(shared.structure(program), settings.linear);
-        let mut start = None;
+        let mut start = self.start.take();
         if let Some(previous) = self.derivative.take() {
             let (x, z, s, prepared) = previous.into_parts();
             let keep = shared.settings.warm_start != WarmStart::Off;

@@ -234,6 +234,15 @@ impl ConicLayer {
         found.ok_or(Error::NoForward { item })
     }
 
+    /// Hands over the derivatives of the last batch's items in order (of the last forward if there was no batch), `None` for one that was
+    /// not solved. They outlive the layer's next forward, and many threads can use one. The layer has none of them left: `backward` is
+    /// an error until the next forward. With [`WarmStart::Previous`] it keeps their points to start from.
+    pub fn take_derivatives(&mut self) -> Vec<Option<Derivative>> {
+        let keep_start = self.shared.settings.warm_start == WarmStart::Previous;
+        let items = self.items.iter_mut().take(self.batch);
+        items.map(|item| item.take_derivative(keep_start)).collect()
+    }
+
     /// How the last forward of an item found its answer, `None` if it found none.
     pub fn path(&self, item: usize) -> Option<ForwardPath> {
         self.items.get(item)?.path

@@ -4,6 +4,7 @@ mod backends;
 mod counts;
 mod determinism;
 mod faults;
+mod handover;
 mod kinks;
 mod modes;
 mod parametrized;

@@ -1,0 +1,69 @@
+"""The compiled part. Arrays are float64 and C-contiguous; rows are one for each item, or one for all."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Rows = Floats | None
+Compressed = tuple[int, int, bool, NDArray[np.int64], NDArray[np.int64], Floats]
+
+__version__: str
+
+class Layer:
+    def __new__(
+        cls,
+        p: Compressed,
+        upper: bool,
+        q: Floats,
+        a: Compressed,
+        b: Floats,
+        cones: list[tuple[Any, ...]],
+        keywords: dict[str, Any],
+    ) -> Layer: ...
+    def solve(self, batch: int, p: Rows, q: Rows, a: Rows, b: Rows) -> Solved: ...
+    def counts(self) -> str: ...
+
+class Solved:
+    x: Floats
+    z: Floats
+    s: Floats
+    objective: Floats
+    def __len__(self) -> int: ...
+    def statuses(self) -> list[str]: ...
+    def is_complete(self) -> bool: ...
+    def errors(self) -> list[BaseException | None]: ...
+    def info(self, item: int) -> str: ...
+    def regularity(self, item: int, within: float | None) -> tuple[str, str]: ...
+    def vjp(
+        self,
+        items: NDArray[np.int64] | None,
+        dx: Rows,
+        dz: Rows,
+        ds: Rows,
+        dobjective: Floats | None,
+        wanted: list[bool],
+        fill: float,
+    ) -> tuple[list[Floats | None], Evidence]: ...
+    def jvp(
+        self,
+        items: NDArray[np.int64] | None,
+        dp: Rows,
+        dq: Rows,
+        da: Rows,
+        db: Rows,
+        fill: float,
+    ) -> tuple[list[Floats], Floats, Evidence]: ...
+
+class Evidence:
+    def trusted(self) -> NDArray[np.bool_]: ...
+    def all_trusted(self) -> bool: ...
+    def residual(self) -> Floats: ...
+    def error(self) -> Floats: ...
+    def condition(self) -> Floats: ...
+    def failure(self) -> tuple[int, int, BaseException] | None: ...
+    def doubt(self) -> tuple[int, int, list[str]] | None: ...
+    def warnings(self, row: int) -> list[str]: ...
+    def evidence(self, row: int) -> str: ...
+    def meaning(self, row: int) -> str: ...

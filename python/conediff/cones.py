@@ -1,0 +1,138 @@
+"""The cones of a program, in the order of its rows.
+
+``s`` lies in K and ``z`` in the dual cone K*. Cones of zero rows are allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "Cone",
+    "Exponential",
+    "GeneralizedPower",
+    "Nonnegative",
+    "Power",
+    "PsdTriangle",
+    "SecondOrder",
+    "Zero",
+]
+
+
+@dataclass(frozen=True)
+class Zero:
+    """{0}: equality rows. The dual is free."""
+
+    rows: int
+
+
+@dataclass(frozen=True)
+class Nonnegative:
+    """s >= 0 in each row. A row with b >= 1e20 (or infinite) is no constraint."""
+
+    rows: int
+
+
+@dataclass(frozen=True)
+class SecondOrder:
+    """(t, u) with t >= |u|; ``rows`` counts t."""
+
+    rows: int
+
+
+@dataclass(frozen=True)
+class PsdTriangle:
+    """Symmetric positive semidefinite matrices of an order k: k(k+1)/2 rows.
+
+    The rows are the upper triangle column by column, off-diagonal entries times sqrt 2 (:func:`conediff.svec`).
+    """
+
+    order: int
+
+    @property
+    def rows(self) -> int:
+        """k(k+1)/2."""
+        return self.order * (self.order + 1) // 2
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """(x, y, w) with y exp(x/y) <= w, y > 0, closed: three rows."""
+
+    @property
+    def rows(self) -> int:
+        """3."""
+        return 3
+
+
+@dataclass(frozen=True)
+class Power:
+    """(x, y, w) with x^a y^(1-a) >= abs(w), x, y >= 0: three rows; a lies in (0, 1)."""
+
+    exponent: float
+
+    @property
+    def rows(self) -> int:
+        """3."""
+        return 3
+
+
+@dataclass(frozen=True)
+class GeneralizedPower:
+    """(u, w) with prod u_i^a_i >= |w|, u >= 0: the exponents a (positive, of sum 1) and the length of w."""
+
+    exponents: tuple[float, ...]
+    length: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exponents", tuple(float(a) for a in self.exponents))
+
+    @property
+    def rows(self) -> int:
+        """The number of exponents and the length of w."""
+        return len(self.exponents) + self.length
+
+
+Cone = Zero | Nonnegative | SecondOrder | PsdTriangle | Exponential | Power | GeneralizedPower
+
+
+def to_core(cones: Iterable[Cone]) -> list[tuple]:
+    """The cones as the compiled part reads them."""
+    return [_to_core(index, cone) for index, cone in enumerate(cones)]
+
+
+def _to_core(index: int, cone: Cone) -> tuple:
+    from .errors import ConeError
+
+    def number(name: str, value: int) -> tuple[str, float]:
+        if isinstance(value, bool) or int(value) != value or value < 0 or value > 2**53:
+            error = ConeError(f"cone {index}: {value!r} is no number of rows")
+            error.cone, error.reason = index, f"{value!r} is no number of rows"
+            raise error
+        return (name, float(value))
+
+    match cone:
+        case Zero(rows):
+            return number("zero", rows)
+        case Nonnegative(rows):
+            return number("nonnegative", rows)
+        case SecondOrder(rows):
+            return number("second_order", rows)
+        case PsdTriangle(order):
+            return number("psd_triangle", order)
+        case Exponential():
+            return ("exponential", 0.0)
+        case Power(exponent):
+            return ("power", float(exponent))
+        case GeneralizedPower(exponents, length):
+            number("generalized_power", length)
+            return ("generalized_power", list(exponents), int(length))
+    error = ConeError(f"cone {index}: {cone!r} is no cone; use those of conediff, such as conediff.Nonnegative(3)")
+    error.cone, error.reason = index, f"{cone!r} is no cone"
+    raise error
+
+
+def total_rows(cones: Sequence[Cone]) -> int:
+    """The rows of all cones."""
+    return sum(cone.rows for cone in cones)

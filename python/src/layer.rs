@@ -1,0 +1,149 @@
+//! The layer: settings and structure in, batches of data to batches of solutions.
+
+use crate::error::{detached, exception};
+use crate::matrix::{Compressed, Triangle, sparse};
+use crate::settings::{ConeArgument, settings};
+use crate::solved::{Pool, Solved};
+use conediff::{ConeProgram, ConicLayer, Error, LayerData};
+use numpy::{PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One structure, many data.
+#[pyclass(frozen, module = "conediff._core")]
+pub struct Layer {
+    /// Calls from several of Python's threads take turns.
+    layer: Mutex<ConicLayer>,
+    triangle: Arc<Triangle>,
+    pool: Pool,
+    /// Lengths of the caller's P, q, A, b.
+    lengths: [usize; 4],
+}
+
+/// An argument's rows: one for each item, or one for all.
+type Rows<'py> = Option<PyReadonlyArray2<'py, f64>>;
+
+#[pymethods]
+impl Layer {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        p: Compressed<'_>,
+        upper: bool,
+        q: PyReadonlyArray1<'_, f64>,
+        a: Compressed<'_>,
+        b: PyReadonlyArray1<'_, f64>,
+        cones: Vec<ConeArgument>,
+        keywords: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
+        let settings = settings(py, keywords)?;
+        let (p, a) = (sparse(py, "P", &p)?, sparse(py, "A", &a)?);
+        let (q, b) = (q.as_slice()?.to_vec(), b.as_slice()?.to_vec());
+        let made = detached(py, move || -> Result<Self, Error> {
+            let lengths = [p.nnz(), q.len(), a.nnz(), b.len()];
+            if p.rows() != p.cols() {
+                return Err(Error::Dimension {
+                    what: "rows of P",
+                    expected: p.cols(),
+                    found: p.rows(),
+                });
+            }
+            let cones = cones.iter().enumerate().map(|(k, c)| c.cone(k));
+            let cones = cones.collect::<Result<_, Error>>()?;
+            let (triangle, p) = Triangle::new(&p, upper)?;
+            let program = ConeProgram::from_matrices(p, q, a, b, cones)?;
+            let pool = Pool::new(settings.threads)?;
+            Ok(Self {
+                layer: Mutex::new(ConicLayer::new(&program, settings)?),
+                triangle: Arc::new(triangle),
+                pool,
+                lengths,
+            })
+        })?;
+        made.map_err(|e| exception(py, &e))
+    }
+
+    /// Solves for `batch` items. What is None is the layer's own; rows are one for each item or one for all.
+    fn solve(
+        &self,
+        py: Python<'_>,
+        batch: usize,
+        p: Rows<'_>,
+        q: Rows<'_>,
+        a: Rows<'_>,
+        b: Rows<'_>,
+    ) -> PyResult<Solved> {
+        let names = ["P", "q", "A", "b"];
+        let mut slices = [None; 4];
+        for (k, rows) in [&p, &q, &a, &b].into_iter().enumerate() {
+            if let Some(rows) = rows {
+                let shape = rows.as_array().dim();
+                if shape.1 != self.lengths[k] || (shape.0 != 1 && shape.0 != batch) {
+                    let error = Error::Dimension {
+                        what: names[k],
+                        expected: self.lengths[k],
+                        found: shape.1,
+                    };
+                    return Err(exception(py, &error));
+                }
+                slices[k] = Some((rows.as_slice()?, shape.0));
+            }
+        }
+        let solved = detached(py, || {
+            let row = |k: usize, item: usize| {
+                slices[k].map(|(data, rows)| {
+                    let length = self.lengths[k];
+                    let item = if rows == 1 { 0 } else { item };
+                    &data[item * length..(item + 1) * length]
+                })
+            };
+            let uppers = slices[0].map_or(0, |s| s.1);
+            let uppers = self.pool.map(
+                uppers,
+                || (),
+                |_, item| row(0, item).map_or(Ok(Vec::new()), |p| self.triangle.upper(p)),
+            );
+            // An item whose P is none is solved for the layer's own, and its error put in the place of the answer.
+            let data: Vec<LayerData<'_>> = (0..batch)
+                .map(|item| LayerData {
+                    p: match uppers.get(if uppers.len() == 1 { 0 } else { item }) {
+                        Some(Ok(p)) => Some(p),
+                        _ => None,
+                    },
+                    q: row(1, item),
+                    a: row(2, item),
+                    b: row(3, item),
+                })
+                .collect();
+            let mut layer = self.layer.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut results = layer.forward_batch(&data);
+            let paths: Vec<_> = (0..batch).map(|item| layer.path(item)).collect();
+            let derivatives = layer.take_derivatives();
+            drop(layer);
+            for (item, result) in results.iter_mut().enumerate() {
+                if let Some(Err(error)) = uppers.get(if uppers.len() == 1 { 0 } else { item }) {
+                    *result = Err(error.clone());
+                }
+            }
+            (results, derivatives, paths)
+        });
+        let (results, derivatives, paths) = solved?;
+        Solved::new(
+            py,
+            results,
+            derivatives,
+            paths,
+            Arc::clone(&self.triangle),
+            self.lengths,
+            self.pool.clone(),
+        )
+    }
+
+    /// How the forwards found their answers, as JSON.
+    fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        let layer = self.layer.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = serde_json::to_string(&layer.counts()).unwrap_or_default();
+        PyString::new(py, &counts)
+    }
+}

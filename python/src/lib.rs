@@ -1,0 +1,22 @@
+//! The compiled part of the Python package: float64 arrays of two dimensions in, float64 arrays out. Shapes, broadcasting, dtypes and
+//! sparse matrices are Python's (conediff/layer.py).
+
+#![deny(unsafe_code)]
+
+mod error;
+mod layer;
+mod matrix;
+mod settings;
+mod solved;
+
+#[pyo3::pymodule]
+mod _core {
+    #[pymodule_export]
+    use super::layer::Layer;
+    #[pymodule_export]
+    use super::solved::{Evidence, Solved};
+
+    #[pymodule_export]
+    #[allow(non_upper_case_globals)]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}
