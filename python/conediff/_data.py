@@ -32,12 +32,12 @@ def to_float64(what: str, value: Any) -> tuple[np.ndarray, np.dtype]:
     """A C-contiguous float64 array, and the dtype derivatives have for it: float32 for float32 and float16, else float64."""
     array = np.asarray(value)
     if array.dtype == np.float64:
-        return np.ascontiguousarray(array), array.dtype
+        return np.asarray(array, order="C"), array.dtype
     kind = array.dtype.kind
     if kind not in "fiub":
         raise InputError(f"{what}: real numbers wanted, found dtype {array.dtype}")
     dtype = np.dtype(np.float32 if kind == "f" and array.dtype.itemsize <= 4 else np.float64)
-    return np.ascontiguousarray(array, dtype=np.float64), dtype
+    return np.asarray(array, dtype=np.float64, order="C"), dtype
 
 
 class Argument:

@@ -95,6 +95,8 @@ class ConicLayer:
             error = SettingError(f"setting on_error = {on_error!r}: must be 'raise', 'nan' or 'zero'")
             error.name, error.value, error.allowed = "on_error", on_error, "'raise', 'nan' or 'zero'"
             raise error
+        keywords = {"q": q, "b": b, "upper": upper, "on_error": on_error, **settings}
+        self._made = ((P, A, tuple(cones)), keywords)
         if P is None and A is None:
             raise InputError("P and A are both None: there is no number of variables")
         A = None if A is None else Matrix("A", A)
@@ -145,6 +147,12 @@ class ConicLayer:
         InputError, SolveError
             Unless ``on_error`` is "nan" or "zero"; ``error.item`` is the first failed item, ``error.solution`` the others' solution.
         """
+        return self._solve(P, q, A, b)
+
+    __call__ = solve
+
+    def _solve(self, P: Any, q: Any, A: Any, b: Any, once: bool = False) -> Solution:
+        """``once``: no solvers are timed for later calls."""
         leads, rows, dtypes, given = [], [], [], []
         for argument, value in zip(self._arguments, (P, q, A, b), strict=True):
             if value is None:
@@ -164,7 +172,7 @@ class ConicLayer:
             None if array is None else broadcast(argument, lead, array, batch)
             for argument, lead, array in zip(self._arguments, leads, rows, strict=True)
         ]
-        solved = self._layer.solve(math.prod(batch), *rows)
+        solved = self._layer.solve(math.prod(batch), *rows, once)
         if not dtypes:
             dtypes = [np.asarray(getattr(v, "data", v)).dtype for v in given if v is not None]
         dtype = np.float32 if dtypes and all(d == np.float32 for d in dtypes) else np.float64
@@ -173,10 +181,16 @@ class ConicLayer:
             solution._raise()
         return solution
 
-    __call__ = solve
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are made anew from what the layer was made of: solutions do not come along."""
+        return _remake, self._made
 
     def __repr__(self) -> str:
         return f"ConicLayer(n={self.n}, m={self.m}, cones={list(self.cones)})"
+
+
+def _remake(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> ConicLayer:
+    return ConicLayer(*arguments, **keywords)
 
 
 def _batch(leads: list[Shape]) -> Shape:
@@ -218,7 +232,7 @@ def solve(
     """
     matrices = [None if M is None else _structure(name, M) for name, M in (("P", P), ("A", A))]
     layer = ConicLayer(*matrices, cones, upper=upper, on_error=on_error, **settings)
-    return layer.solve(P, q, A, b)
+    return layer._solve(P, q, A, b, once=True)
 
 
 def _structure(name: str, value: Any) -> Any:
@@ -231,5 +245,3 @@ def _structure(name: str, value: Any) -> Any:
     if array.ndim < 2:
         raise dimension_error(f"{name}'s shape", "(..., rows, columns)", array.shape)
     return np.ones(array.shape[-2:], dtype=bool)
-
-

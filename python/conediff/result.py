@@ -208,9 +208,7 @@ class Solution:
 
     # Derivatives
 
-    def vjp(
-        self, dx: Any = None, dz: Any = None, ds: Any = None, dobjective: Any = None, *, wanted: str = "PqAb"
-    ) -> Gradient:
+    def vjp(self, dx: Any = None, dz: Any = None, ds: Any = None, dobjective: Any = None, *, wanted: str = "PqAb") -> Gradient:
         """The gradient of <dx, x> + <dz, z> + <ds, s> + <dobjective, objective> in the data.
 
         Shapes: (..., batch..., n) for dx, (..., batch..., m) for dz and ds, (..., batch...) for dobjective; None is zero. Leading
@@ -230,9 +228,7 @@ class Solution:
         extra, rows = self._seeds(list(zip(sizes.items(), values, strict=True)))
         if rows[3] is not None:
             rows[3] = rows[3].reshape(-1)
-        parts, evidence = self._core.vjp(
-            self._items(extra), *rows, [name in wanted for name in "PqAb"], self._fill()
-        )
+        parts, evidence = self._core.vjp(self._items(extra), *rows, [name in wanted for name in "PqAb"], self._fill())
         self._check(evidence)
         gradients = []
         for argument, lead, given, part in zip(self.layer._arguments, self._leads, self._given, parts, strict=True):
@@ -262,9 +258,9 @@ class Solution:
         rows = [
             None
             if array is None
-            else np.ascontiguousarray(
-                np.broadcast_to(array.reshape((*lead, argument.length)), (*full, argument.length))
-            ).reshape(math.prod(full), argument.length)
+            else np.ascontiguousarray(np.broadcast_to(array.reshape((*lead, argument.length)), (*full, argument.length))).reshape(
+                math.prod(full), argument.length
+            )
             for argument, lead, array in zip(self.layer._arguments, leads, arrays, strict=True)
         ]
         (x, z, s), objective, evidence = self._core.jvp(self._items(extra), *rows, self._fill())

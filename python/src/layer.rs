@@ -4,7 +4,7 @@ use crate::error::{detached, exception};
 use crate::matrix::{Compressed, Triangle, sparse};
 use crate::settings::{ConeArgument, settings};
 use crate::solved::{Pool, Solved};
-use conediff::{ConeProgram, ConicLayer, Error, LayerData};
+use conediff::{ConeProgram, ConicLayer, Derivative, Error, ForwardPath, LayerData, Solution};
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -64,7 +64,9 @@ impl Layer {
         made.map_err(|e| exception(py, &e))
     }
 
-    /// Solves for `batch` items. What is None is the layer's own; rows are one for each item or one for all.
+    /// Solves for `batch` items. What is None is the layer's own; rows are one for each item or one for all. `once`: a single item is
+    /// solved without timing solvers for later ones.
+    #[allow(clippy::too_many_arguments)]
     fn solve(
         &self,
         py: Python<'_>,
@@ -73,6 +75,7 @@ impl Layer {
         q: Rows<'_>,
         a: Rows<'_>,
         b: Rows<'_>,
+        once: bool,
     ) -> PyResult<Solved> {
         let names = ["P", "q", "A", "b"];
         let mut slices = [None; 4];
@@ -117,9 +120,13 @@ impl Layer {
                 })
                 .collect();
             let mut layer = self.layer.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut results = layer.forward_batch(&data);
-            let paths: Vec<_> = (0..batch).map(|item| layer.path(item)).collect();
-            let derivatives = layer.take_derivatives();
+            let (mut results, derivatives, paths) = if once && batch == 1 {
+                alone(&layer, data[0])
+            } else {
+                let results = layer.forward_batch(&data);
+                let paths = (0..batch).map(|item| layer.path(item)).collect();
+                (results, layer.take_derivatives(), paths)
+            };
             drop(layer);
             for (item, result) in results.iter_mut().enumerate() {
                 if let Some(Err(error)) = uppers.get(if uppers.len() == 1 { 0 } else { item }) {
@@ -146,4 +153,30 @@ impl Layer {
         let counts = serde_json::to_string(&layer.counts()).unwrap_or_default();
         PyString::new(py, &counts)
     }
+}
+
+/// Answers of a batch.
+type Answers = (
+    Vec<Result<Solution, Error>>,
+    Vec<Option<Derivative>>,
+    Vec<Option<ForwardPath>>,
+);
+
+/// One program by itself.
+fn alone(layer: &ConicLayer, data: LayerData<'_>) -> Answers {
+    let settings = &layer.settings().settings;
+    let solve = || {
+        let program = layer.program().with_data(data.p, data.q, data.a, data.b)?;
+        let solution = conediff::solve(&program, settings)?;
+        Derivative::new(&program, &solution, settings)
+    };
+    let (result, derivative) = match solve() {
+        Ok(derivative) => (Ok(derivative.solution().clone()), Some(derivative)),
+        Err(error) => (Err(error), None),
+    };
+    (
+        vec![result],
+        vec![derivative],
+        vec![Some(ForwardPath::Full)],
+    )
 }
