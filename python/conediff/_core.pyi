@@ -1,35 +1,39 @@
 """The compiled part. Arrays are float64 and C-contiguous; rows are one for each item, or one for all."""
 
-from typing import Any
+from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Rows = Floats | None
-Compressed = tuple[int, int, bool, NDArray[np.int64], NDArray[np.int64], Floats]
+_Floats: TypeAlias = NDArray[np.float64]
+_Rows: TypeAlias = _Floats | None
+_Compressed: TypeAlias = tuple[int, int, bool, NDArray[np.int64], NDArray[np.int64], _Floats]
+
+__all__ = ["Evidence", "Layer", "Solved", "__version__"]
 
 __version__: str
 
+@final
 class Layer:
     def __new__(
         cls,
-        p: Compressed,
+        p: _Compressed,
         upper: bool,
-        q: Floats,
-        a: Compressed,
-        b: Floats,
+        q: _Floats,
+        a: _Compressed,
+        b: _Floats,
         cones: list[tuple[Any, ...]],
         keywords: dict[str, Any],
     ) -> Layer: ...
-    def solve(self, batch: int, p: Rows, q: Rows, a: Rows, b: Rows, once: bool) -> Solved: ...
+    def solve(self, batch: int, p: _Rows, q: _Rows, a: _Rows, b: _Rows, once: bool) -> Solved: ...
     def counts(self) -> str: ...
 
+@final
 class Solved:
-    x: Floats
-    z: Floats
-    s: Floats
-    objective: Floats
+    x: _Floats
+    z: _Floats
+    s: _Floats
+    objective: _Floats
     def __len__(self) -> int: ...
     def statuses(self) -> list[str]: ...
     def is_complete(self) -> bool: ...
@@ -39,29 +43,30 @@ class Solved:
     def vjp(
         self,
         items: NDArray[np.int64] | None,
-        dx: Rows,
-        dz: Rows,
-        ds: Rows,
-        dobjective: Floats | None,
+        dx: _Rows,
+        dz: _Rows,
+        ds: _Rows,
+        dobjective: _Floats | None,
         wanted: list[bool],
         fill: float,
-    ) -> tuple[list[Floats | None], Evidence]: ...
+    ) -> tuple[list[_Floats | None], Evidence]: ...
     def jvp(
         self,
         items: NDArray[np.int64] | None,
-        dp: Rows,
-        dq: Rows,
-        da: Rows,
-        db: Rows,
+        dp: _Rows,
+        dq: _Rows,
+        da: _Rows,
+        db: _Rows,
         fill: float,
-    ) -> tuple[list[Floats], Floats, Evidence]: ...
+    ) -> tuple[list[_Floats], _Floats, Evidence]: ...
 
+@final
 class Evidence:
     def trusted(self) -> NDArray[np.bool_]: ...
     def all_trusted(self) -> bool: ...
-    def residual(self) -> Floats: ...
-    def error(self) -> Floats: ...
-    def condition(self) -> Floats: ...
+    def residual(self) -> _Floats: ...
+    def error(self) -> _Floats: ...
+    def condition(self) -> _Floats: ...
     def failure(self) -> tuple[int, int, BaseException] | None: ...
     def doubt(self) -> tuple[int, int, list[str]] | None: ...
     def warnings(self, row: int) -> list[str]: ...

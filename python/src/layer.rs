@@ -66,7 +66,6 @@ impl Layer {
 
     /// Solves for `batch` items. What is None is the layer's own; rows are one for each item or one for all. `once`: a single item is
     /// solved without timing solvers for later ones.
-    #[allow(clippy::too_many_arguments)]
     fn solve(
         &self,
         py: Python<'_>,

@@ -2,6 +2,8 @@
 //! sparse matrices are Python's (conediff/layer.py).
 
 #![deny(unsafe_code)]
+// Signatures are Python's.
+#![allow(clippy::too_many_arguments)]
 
 mod error;
 mod layer;

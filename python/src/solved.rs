@@ -142,7 +142,6 @@ impl Memory {
 type Outcome<T> = Result<Checked<T>>;
 
 impl Solved {
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
         py: Python<'_>,
         results: Vec<Result<Solution>>,
@@ -300,7 +299,7 @@ impl Solved {
 
     /// Gradients in the caller's P, q, A, b, one a row: of <(dx, dz, ds), (x, z, s)> + dobjective times the optimal value at the row's item.
     /// Parts that are not wanted are None. A row that has none is `fill`.
-    #[allow(clippy::too_many_arguments, clippy::type_complexity)]
+    #[allow(clippy::type_complexity)]
     fn vjp<'py>(
         &self,
         py: Python<'py>,
@@ -375,7 +374,7 @@ impl Solved {
     }
 
     /// Directional derivatives of x, z, s and the optimal value, one a row, along directions in the caller's P, q, A, b (None: zero).
-    #[allow(clippy::too_many_arguments, clippy::type_complexity)]
+    #[allow(clippy::type_complexity)]
     fn jvp<'py>(
         &self,
         py: Python<'py>,
