@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -48,7 +49,7 @@ class ConicLayer:
 
     Settings (the library is unit-free: tolerances are relative to data of order one)
     --------
-    threads : 1; threads of a batch, one item each. 0: one for each processor. With threads, do not fork afterwards.
+    threads : 1; threads of a batch, one item each. 0: one for each processor
     strict : False; make a derivative that is not trusted an error
     tolerance, max_iterations, time_limit : 1e-8, 200, infinity (seconds); the interior-point method, whose answer is then refined
     refine, refine_tolerance, refine_max_steps : True, 1e-9, 40; semismooth Newton steps
@@ -113,8 +114,13 @@ class ConicLayer:
         self._arguments = (P, Argument("q", (self.n,)), A, Argument("b", (self.m,)))
         for argument, value in ((self._arguments[1], q), (self._arguments[3], b)):
             argument.default = None if value is None else np.array(value)
+        self._settings = settings
+        self._make()
+
+    def _make(self) -> None:
         p, q, a, b = (argument.core() for argument in self._arguments)
-        self._layer = _core.Layer(p, upper, q, a, b, to_core(self.cones), settings)
+        self._layer = _core.Layer(p, self.upper, q, a, b, to_core(self.cones), self._settings)
+        self._process = os.getpid()
 
     @property
     def P(self) -> Any:
@@ -172,6 +178,9 @@ class ConicLayer:
             None if array is None else broadcast(argument, lead, array, batch)
             for argument, lead, array in zip(self._arguments, leads, rows, strict=True)
         ]
+        if os.getpid() != self._process:
+            # Threads do not survive a fork, and a lock may be held for ever.
+            self._make()
         solved = self._layer.solve(math.prod(batch), *rows, once)
         if not dtypes:
             dtypes = [np.asarray(getattr(v, "data", v)).dtype for v in given if v is not None]

@@ -12,9 +12,9 @@ use pyo3::prelude::*;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// The threads of a layer and of its answers; none for one thread.
+/// The threads of a layer and of its answers, and the process they live in; none for one thread.
 #[derive(Clone)]
-pub struct Pool(Option<Arc<rayon::ThreadPool>>);
+pub struct Pool(Option<(Arc<rayon::ThreadPool>, u32)>);
 
 impl Pool {
     /// As many threads, 0 for one for each processor.
@@ -27,10 +27,11 @@ impl Pool {
             threads,
             message: e.to_string(),
         })?;
-        Ok(Self(Some(Arc::new(pool))))
+        Ok(Self(Some((Arc::new(pool), std::process::id()))))
     }
 
-    /// A value for each of the first `count` numbers, in order. Each thread makes its own memory.
+    /// A value for each of the first `count` numbers, in order. Each thread makes its own memory. After a fork, which threads do not
+    /// survive, one by one.
     pub fn map<W, T: Send>(
         &self,
         count: usize,
@@ -38,10 +39,12 @@ impl Pool {
         act: impl Fn(&mut W, usize) -> T + Sync + Send,
     ) -> Vec<T> {
         match &self.0 {
-            Some(pool) if count > 1 => pool.install(|| {
-                let all = (0..count).into_par_iter();
-                all.map_init(memory, act).collect()
-            }),
+            Some((pool, process)) if count > 1 && *process == std::process::id() => {
+                pool.install(|| {
+                    let all = (0..count).into_par_iter();
+                    all.map_init(memory, act).collect()
+                })
+            }
             _ => {
                 let mut memory = memory();
                 (0..count).map(|k| act(&mut memory, k)).collect()

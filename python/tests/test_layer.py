@@ -1,6 +1,7 @@
 """The NumPy layer: derivatives against differences, shapes, batches, patterns, dtypes, policies."""
 
 import copy
+import multiprocessing
 import pickle
 import threading
 
@@ -156,6 +157,39 @@ def test_a_solution_outlives_the_next_forward_and_serves_many_threads():
         thread.join()
     assert found == [True] * 8
     assert rng is not None
+
+
+def test_the_interpreter_goes_on_while_a_program_is_solved():
+    rng = np.random.default_rng(12)
+    n = 120
+    M = rng.standard_normal((n, n))
+    layer = conediff.ConicLayer(M @ M.T + np.eye(n), np.eye(n), [Nonnegative(n)], b=np.ones(n))
+    q = rng.standard_normal((64, n))
+    thread = threading.Thread(target=layer.solve, kwargs={"q": q})
+    thread.start()
+    count = 0
+    while thread.is_alive():
+        count += 1
+    assert count > 1000
+
+
+def _in_child(layer, solution, queue):
+    again = layer.solve(q=-np.ones((4, 2)))
+    queue.put((again.x.sum(), solution.vjp(dx=np.ones((4, 2))).q.sum()))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+def test_layers_and_solutions_with_threads_work_after_a_fork():
+    layer = conediff.ConicLayer(np.eye(2), np.eye(2), [Nonnegative(2)], b=[0.5, 2.0], threads=2)
+    solution = layer.solve(q=-np.ones((4, 2)))
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(layer, solution, queue))
+    child.start()
+    x, q = queue.get(timeout=60)
+    child.join(timeout=60)
+    assert x == pytest.approx(6.0) and q == pytest.approx(-4.0)
 
 
 # Matrices
