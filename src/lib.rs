@@ -71,7 +71,7 @@
 //! | `meaning`, `selection` | what a derivative is; which element of the conservative Jacobian is taken at a kink |
 //! | `response`, `certificate` | how the system answers along a kink's directions; is every element invertible |
 //! | `smoothing`, `lagrangian` | points of the central path; finite steps of the optimal value's gradient |
-//! | `derivative/`, `jacobian` | JVP and VJP, the verdict on them, policies; the Jacobian |
+//! | `derivative/`, `jacobian` | JVP and VJP, the verdict on them, what singular points leave open, policies; the Jacobian |
 //! | `ambiguity`, `directional`, `regularity` | other elements at a kink; one-sided derivatives; the report |
 //! | `parametrization` | affine maps from parameters to data, there and back |
 //! | `layer/` | one structure, many data: cheap forwards, warm starts, batches |
@@ -140,7 +140,7 @@ pub use builder::{Affine, ProgramBuilder};
 pub use certificate::{Certificate, Uniqueness, Witness};
 pub use cone::{Cone, row_ranges};
 pub use cycle::CycleReturn;
-pub use derivative::{Checked, Derivative, DerivativeWorkspace};
+pub use derivative::{Checked, Derivative, DerivativeWorkspace, Indeterminate};
 pub use error::{Error, Iterate, Result, Status};
 pub use generate::{Generated, Generator};
 pub use gradcheck::{

@@ -11,7 +11,6 @@ use crate::program::ConeProgram;
 use crate::projection::{Block, BlockKink, Element, Margin, cone_turn};
 use crate::settings::Settings;
 use crate::solution::Solution;
-use crate::tangent::norm_max;
 use std::fmt;
 
 /// D of a second-order or PSD block changes by at most this times |dv| over the distance to its kinks.
@@ -227,13 +226,7 @@ impl Derivative {
 
     /// True if no change of D by `turn` makes J singular at either extreme: |J^-1| (1 + |A|) turn < 1.
     fn leaves_room(&self, kinks: &[(usize, BlockKink)], turn: f64) -> Result<bool> {
-        let program = self.program();
-        let a = program.effective_a();
-        let (mut rows, mut columns) = (vec![0.0; program.m()], vec![0.0; program.n()]);
-        a.absolute_multiply_add(&vec![1.0; program.n()], &mut rows);
-        a.absolute_multiply_transpose_add(&vec![1.0; program.m()], &mut columns);
-        // The 2-norm is at most the root of the product of the two.
-        let norm = (norm_max(&rows) * norm_max(&columns)).sqrt();
+        let norm = self.size_of_a();
         let extremes = self.extremes(kinks);
         for element in [Element::Lower, Element::Upper] {
             let jacobian = extremes.jacobian_at(element);

@@ -23,6 +23,7 @@ class Layer:
         a: _Compressed,
         b: _Floats,
         cones: list[tuple[Any, ...]],
+        moving: list[_Floats] | None,
         keywords: dict[str, Any],
     ) -> Layer: ...
     def solve(self, batch: int, p: _Rows, q: _Rows, a: _Rows, b: _Rows, once: bool) -> Solved: ...

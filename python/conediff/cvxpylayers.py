@@ -170,8 +170,14 @@ class _Program:
         self.P = None if quadratic is None else _pattern(quadratic[0], quadratic[1], (self.n, self.n))
         in_A = ctx.reduced_A.reduced_mat
         entering = {"P": ctx.reduced_P.reduced_mat, "q": ctx.q[:-1], "A": in_A[: self.nnz], "b": in_A[self.nnz :]}
-        #: The data that parameters enter; the last column multiplies 1.
-        self.varying = "".join(name for name, matrix in entering.items() if _has_entries(matrix))
+        is_entered = {name: _entered(matrix) for name, matrix in entering.items()}
+        #: The data that parameters enter.
+        self.varying = "".join(name for name, entered in is_entered.items() if entered.any())
+        b = np.zeros(self.m, dtype=bool)
+        b[self.b_rows] = is_entered["b"]
+        #: Which of P, q, A and b, as stored: the bounds CVXPY puts on norms and the like are not unique where they have room, and
+        #: as long as no parameter reaches them all else is differentiable.
+        self.moving = is_entered["P"], is_entered["q"], is_entered["A"], b
         #: SCS's order of the rows: PSD triangles by columns of the lower triangle, not of the upper one.
         self.order = _scs_order(self.cones)
         self._layers: dict[str, _layer.ConicLayer] = {}
@@ -184,7 +190,10 @@ class _Program:
             if len(self._layers) >= 8:
                 # Settings that change at each call, as a random selection's seed, shall not pile up.
                 self._layers.clear()
-            layer = self._layers.setdefault(key, _layer.ConicLayer(self.P, self.A, self.cones, **settings))
+            layer = _layer.ConicLayer(self.P, self.A, self.cones, **settings)
+            layer._moving = self.moving
+            layer._make()
+            layer = self._layers.setdefault(key, layer)
         return layer
 
     def solve(self, settings: dict[str, Any], P: np.ndarray | None, q: np.ndarray, A: np.ndarray) -> Solution:
@@ -263,9 +272,11 @@ def _pattern(indices: np.ndarray, starts: np.ndarray, shape: tuple[int, int]) ->
     return sp.csc_array((np.ones(len(indices), dtype=bool), indices, starts), shape=shape)
 
 
-def _has_entries(matrix: Any) -> bool:
-    """Whether parameters enter values that are ``matrix`` times (parameters, 1)."""
-    return matrix is not None and matrix.tocsc()[:, :-1].count_nonzero() > 0
+def _entered(matrix: Any) -> np.ndarray:
+    """Which of the values that are ``matrix`` times (parameters, 1) parameters enter."""
+    if matrix is None:
+        return np.zeros(0, dtype=bool)
+    return abs(sp.csr_array(matrix)[:, :-1]).sum(axis=1) > 0
 
 
 def _refuse_interleaved_duals(ctx: Any) -> None:

@@ -27,6 +27,7 @@ In a batch ``item`` is the position (an index, or a tuple of indices) of the fir
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -140,14 +141,17 @@ class UntrustedDerivativeWarning(UserWarning):
     """A framework's gradient, which has no room for a verdict, is not trusted; the message says why."""
 
 
-def warn_untrusted(doubt: tuple[int, int, list[str]] | None, count: int, stacklevel: int = 3) -> None:
-    """One warning for the rows of a backward pass that are not trusted, with the first one's reasons."""
+#: Packages between the caller and a warning.
+_BETWEEN = frozenset({"conediff", "torch", "jax", "jaxlib", "cvxpylayers", "cvxpy"})
+
+
+def warn_untrusted(doubt: tuple[int, int, list[str]] | None, count: int) -> None:
+    """One warning for the rows of a backward pass that are not trusted, with the first one's reasons, at the caller's line."""
     if doubt is None:
         return
     _, item, reasons = doubt
     place = f"item {item} of {count}: " if count > 1 else ""
-    warnings.warn(
-        f"derivative not trusted: {place}{'; '.join(reasons)}",
-        UntrustedDerivativeWarning,
-        stacklevel=stacklevel,
-    )
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(f"derivative not trusted: {place}{'; '.join(reasons)}", UntrustedDerivativeWarning, stacklevel=level)

@@ -115,11 +115,14 @@ class ConicLayer:
         for argument, value in ((self._arguments[1], q), (self._arguments[3], b)):
             argument.default = None if value is None else np.array(value)
         self._settings = settings
+        # Masks of P, q, A, b as stored: what may move at all, for layers whose data are functions of few parameters.
+        self._moving: Sequence[np.ndarray] | None = None
         self._make()
 
     def _make(self) -> None:
         p, q, a, b = (argument.core() for argument in self._arguments)
-        self._layer = _core.Layer(p, self.upper, q, a, b, to_core(self.cones), self._settings)
+        moving = None if self._moving is None else [np.array(part, dtype=np.float64) for part in self._moving]
+        self._layer = _core.Layer(p, self.upper, q, a, b, to_core(self.cones), moving, self._settings)
         self._process = os.getpid()
 
     @property

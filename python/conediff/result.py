@@ -217,7 +217,8 @@ class Solution:
 
         A weight on ``dobjective`` alone solves nothing: the optimal value's gradient is 1/2 xx', x, zx', -z, kinks or not.
 
-        ``wanted`` names the parts to form.
+        ``wanted`` names the parts to form, and is what must be differentiable for the gradient to be trusted: where rows of A depend
+        on each other x is differentiable in P and q, but not in A and b.
 
         Raises
         ------

@@ -4,7 +4,9 @@ use crate::error::{detached, exception};
 use crate::matrix::{Compressed, Triangle, sparse};
 use crate::settings::{ConeArgument, settings};
 use crate::solved::{Pool, Solved};
-use conediff::{ConeProgram, ConicLayer, Derivative, Error, ForwardPath, LayerData, Solution};
+use conediff::{
+    ConeProgram, ConicLayer, DataTangent, Derivative, Error, ForwardPath, LayerData, Solution,
+};
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -19,6 +21,8 @@ pub struct Layer {
     pool: Pool,
     /// Lengths of the caller's P, q, A, b.
     lengths: [usize; 4],
+    /// Where not zero, data that may move, if that was said.
+    moving: Option<Arc<DataTangent>>,
 }
 
 /// An argument's rows: one for each item, or one for all.
@@ -35,11 +39,20 @@ impl Layer {
         a: Compressed<'_>,
         b: PyReadonlyArray1<'_, f64>,
         cones: Vec<ConeArgument>,
+        moving: Option<[PyReadonlyArray1<'_, f64>; 4]>,
         keywords: &Bound<'_, PyDict>,
     ) -> PyResult<Self> {
         let settings = settings(py, keywords)?;
         let (p, a) = (sparse(py, "P", &p)?, sparse(py, "A", &a)?);
         let (q, b) = (q.as_slice()?.to_vec(), b.as_slice()?.to_vec());
+        let moving = match &moving {
+            None => None,
+            Some(parts) => {
+                let [p, q, a, b] = parts.each_ref().map(|part| part.as_slice());
+                let [p, q, a, b] = [p?, q?, a?, b?].map(<[f64]>::to_vec);
+                Some(DataTangent { p, q, a, b })
+            }
+        };
         let made = detached(py, move || -> Result<Self, Error> {
             let lengths = [p.nnz(), q.len(), a.nnz(), b.len()];
             if p.rows() != p.cols() {
@@ -54,11 +67,17 @@ impl Layer {
             let (triangle, p) = Triangle::new(&p, upper)?;
             let program = ConeProgram::from_matrices(p, q, a, b, cones)?;
             let pool = Pool::new(settings.threads)?;
+            let moving = moving.map(|mut moving| {
+                let stored = std::mem::take(&mut moving.p);
+                triangle.direction_into(&stored, &mut moving.p);
+                Arc::new(moving)
+            });
             Ok(Self {
                 layer: Mutex::new(ConicLayer::new(&program, settings)?),
                 triangle: Arc::new(triangle),
                 pool,
                 lengths,
+                moving,
             })
         })?;
         made.map_err(|e| exception(py, &e))
@@ -142,6 +161,7 @@ impl Layer {
             paths,
             Arc::clone(&self.triangle),
             self.lengths,
+            self.moving.clone(),
             self.pool.clone(),
         )
     }

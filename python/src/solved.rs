@@ -3,14 +3,14 @@
 use crate::error::{detached, exception};
 use crate::matrix::Triangle;
 use conediff::{
-    Checked, DataTangent, Derivative, DerivativeWorkspace, Error, ForwardPath, Meaning, Result,
-    Solution, SolutionTangent, Wanted,
+    Checked, DataTangent, Derivative, DerivativeWorkspace, Error, ForwardPath, Indeterminate,
+    Meaning, Result, Solution, SolutionTangent, Wanted,
 };
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The threads of a layer and of its answers, and the process they live in; none for one thread.
 #[derive(Clone)]
@@ -58,6 +58,10 @@ impl Pool {
 pub struct Solved {
     /// Where it was solved; else the error is there.
     derivatives: Vec<Option<Derivative>>,
+    /// At singular points, once asked for, what is not unique there.
+    open: Vec<OnceLock<Option<Indeterminate>>>,
+    /// Where not zero, data that may move; without, all that a gradient is wanted in.
+    moving: Option<Arc<DataTangent>>,
     errors: Vec<Option<Error>>,
     paths: Vec<Option<ForwardPath>>,
     triangle: Arc<Triangle>,
@@ -152,6 +156,7 @@ impl Solved {
         paths: Vec<Option<ForwardPath>>,
         triangle: Arc<Triangle>,
         lengths: [usize; 4],
+        moving: Option<Arc<DataTangent>>,
         pool: Pool,
     ) -> PyResult<Self> {
         let (batch, n, m) = (results.len(), lengths[1], lengths[3]);
@@ -182,6 +187,8 @@ impl Solved {
             Ok(array.unbind())
         };
         Ok(Self {
+            open: derivatives.iter().map(|_| OnceLock::new()).collect(),
+            moving,
             derivatives,
             errors,
             paths,
@@ -204,6 +211,37 @@ impl Solved {
             (_, Some(Some(derivative))) => Ok(derivative),
             _ => Err(Error::NoForward { item }),
         }
+    }
+
+    /// A gradient that only the point's singularity makes untrusted is right where no data move that what is not unique there sees.
+    fn settle(
+        &self,
+        item: usize,
+        derivative: &Derivative,
+        gradient: &mut Checked<DataTangent>,
+        wanted: Wanted,
+    ) -> Result<()> {
+        if gradient.trusted || !gradient.evidence.converged {
+            return Ok(());
+        }
+        let slot = &self.open[item];
+        if slot.get().is_none() {
+            let _ = slot.set(derivative.indeterminate()?);
+        }
+        let Some(Some(open)) = slot.get() else {
+            return Ok(());
+        };
+        let is_untouched = match &self.moving {
+            Some(moving) => open.is_untouched_by(derivative.program(), moving),
+            None => open.is_untouched_by_parts(wanted),
+        };
+        if is_untouched {
+            gradient.trusted = true;
+            gradient.warnings.retain(|w| !w.is_fatal());
+            gradient.meaning = Meaning::Derivative;
+            gradient.evidence.error = open.error;
+        }
+        Ok(())
     }
 
     /// The items of the rows; without any, row k is item k.
@@ -344,7 +382,9 @@ impl Solved {
                 copy(&mut seed.z, seeds[1].map(|s| s.row(row)), self.m);
                 copy(&mut seed.s, seeds[2].map(|s| s.row(row)), self.m);
                 let weight = dvalue.map_or(0.0, |d| d[row]);
-                gradient(derivative, memory, weight, parts)
+                let mut checked = gradient(derivative, memory, weight, parts)?;
+                self.settle(items[row], derivative, &mut checked, parts)?;
+                Ok(checked)
             });
             let mut values: [Vec<f64>; 4] = Default::default();
             for (k, values) in values.iter_mut().enumerate().filter(|v| wanted[v.0]) {

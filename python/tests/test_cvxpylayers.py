@@ -465,3 +465,16 @@ def test_a_gradient_at_a_kink_is_an_error_under_strict() -> None:
     make, value = kink()
     with pytest.raises(conediff.errors.NotTrustedError):
         make(strict=True)(value)[0].backward()
+
+
+@pytest.mark.parametrize("atom", [cp.norm, cp.norm1, cp.norm_inf, cp.max, cp.sum_squares, cp.log_sum_exp])
+def test_slack_bounds_of_cvxpys_own_are_no_reason_for_doubt(atom):
+    x, a, r = cp.Variable(3), cp.Parameter(3), cp.Parameter()
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(x - a)), [atom(x) <= r])
+    layer = CvxpyLayer(problem, parameters=[a, r], variables=[x], solver=ConeDiff())
+    values = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in ([0.3, -0.2, 0.1], 50.0)]
+    (found,) = layer(*values)
+    # A warning would be an error.
+    found[0].backward()
+    assert torch.allclose(values[0].grad, torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64), atol=1e-9)
+    assert values[1].grad.abs() < 1e-9

@@ -560,14 +560,30 @@ def test_ill_conditioned_quadratic_programs_have_right_gradients(condition):
     assert gradient.trusted and relative(gradient.q, w[:10]) < 1e-9
 
 
-def test_a_duplicated_constraint_is_said_and_x_keeps_its_derivative_in_q():
+def test_a_duplicated_constraint_leaves_the_derivatives_that_are_there():
     A = np.array([[1.0, 1.0], [1.0, 1.0]])
     solution = conediff.solve(np.eye(2), [-1.0, -2.0], A, [1.0, 1.0], [Zero(2)])
+    # x is differentiable in P and q; in A and b only where the rows stay the same.
+    assert solution.vjp(dx=[1.0, 0.0], wanted="Pq").trusted
+    gradient = solution.vjp(dx=[1.0, 0.0])
+    assert not gradient.trusted and "singular" in " ".join(gradient.warnings)
+    # A tangent has a part in z, which is not unique.
     tangent = solution.jvp(q=[1.0, 0.0])
-    assert not tangent.trusted and "singular" in " ".join(tangent.warnings)
-    assert tangent.x == pytest.approx([-0.5, 0.5])
+    assert not tangent.trusted and tangent.x == pytest.approx([-0.5, 0.5])
+    assert not solution.vjp(dz=[1.0, 0.0], wanted="q").trusted
     report = solution.regularity()
     assert not report.certified and report.dual == "not_unique" and report.primal == "unique"
+
+
+def test_a_bound_with_room_leaves_the_derivatives_of_all_else():
+    # minimize 1/2 |x - c|^2 subject to |x| <= t, t <= 9.
+    A = np.array([[0.0, 0.0, -1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]])
+    P = np.diag([1.0, 1.0, 0.0])
+    solution = conediff.solve(P, [-1.0, -2.0, 0.0], A, [0.0, 0.0, 0.0, 9.0], [SecondOrder(3), Nonnegative(1)])
+    gradient = solution.vjp(dx=[1.0, 1.0, 0.0], wanted="b")
+    assert gradient.trusted and gradient.error < 1e-9
+    assert not solution.vjp(dx=[1.0, 1.0, 0.0], wanted="q").trusted
+    assert not solution.vjp(dx=[0.0, 0.0, 1.0], wanted="b").trusted
 
 
 # Rows and reports

@@ -188,6 +188,18 @@ def test_a_failed_item_spoils_only_its_own_gradient(policy, value):
     assert caught.value.item == 1
 
 
+def test_only_what_is_learned_must_be_differentiable():
+    # A row twice: x is differentiable in q (no warning, which would be an error here), not in b.
+    q = torch.tensor([-1.0, -2.0], dtype=torch.float64, requires_grad=True)
+    b = torch.ones(2, dtype=torch.float64)
+    layer = conediff.torch.ConicLayer(torch.eye(2), torch.ones(2, 2), [Zero(2)])
+    layer(q=q, b=b).x[0].backward()
+    assert torch.allclose(q.grad, torch.tensor([-0.5, 0.5], dtype=torch.float64))
+    with pytest.warns(conediff.UntrustedDerivativeWarning) as caught:
+        layer(q=q, b=b.requires_grad_()).x[0].backward()
+    assert caught[0].filename == __file__
+
+
 def test_small_cotangents_give_small_gradients_not_zero():
     layer, data = layer_and_data("all")
     solution = layer(*data)

@@ -290,6 +290,16 @@ impl Derivative {
         Ok(relative.max(self.point_error))
     }
 
+    /// A bound on the 2-norm of A: the root of the product of its largest row and column sums.
+    pub(crate) fn size_of_a(&self) -> f64 {
+        let program = self.program();
+        let a = program.effective_a();
+        let (mut rows, mut columns) = (vec![0.0; program.m()], vec![0.0; program.n()]);
+        a.absolute_multiply_add(&vec![1.0; program.n()], &mut rows);
+        a.absolute_multiply_transpose_add(&vec![1.0; program.m()], &mut columns);
+        (norm_max(&rows) * norm_max(&columns)).sqrt()
+    }
+
     /// The bound that made estimates unnecessary.
     fn harmless_error(&self) -> f64 {
         self.condition() * self.point_error

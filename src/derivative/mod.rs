@@ -6,10 +6,12 @@
 //! ```
 
 mod apply;
+mod indeterminate;
 mod policy;
 mod verdict;
 
 pub use apply::DerivativeWorkspace;
+pub use indeterminate::Indeterminate;
 pub use verdict::Checked;
 
 use crate::certificate::Extremes;

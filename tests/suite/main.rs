@@ -8,6 +8,7 @@ mod generate;
 mod hostile;
 mod hull;
 mod implicit;
+mod indeterminate;
 mod lagrangian;
 mod lapack;
 mod layer;

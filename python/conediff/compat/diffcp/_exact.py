@@ -11,9 +11,6 @@ from ...errors import warn_untrusted
 from ...result import Checked
 from ._program import Answers, Group, places, scatter
 
-#: From :func:`_warn` to the caller of diffcp's function: here, the maps' methods and the function itself are between.
-STACKLEVEL = 5
-
 
 class Exact:
     """The derivative at solutions, by conediff's linear solve; what is not trusted is a warning.
@@ -78,5 +75,5 @@ class Exact:
             doubt = result._evidence.doubt()
             if doubt is not None:
                 row, item, reasons = doubt
-                warn_untrusted((row, group.items[item], reasons), len(self._answers.programs), STACKLEVEL)
+                warn_untrusted((row, group.items[item], reasons), len(self._answers.programs))
                 return
