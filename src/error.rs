@@ -249,6 +249,44 @@ pub enum Error {
         /// The method.
         method: &'static str,
     },
+    /// A matrix of an iteration that must be inverted is singular.
+    #[error("{what} is singular to rounding (least pivot {pivot:e} of the largest): {remedy}")]
+    Singular {
+        /// The matrix.
+        what: &'static str,
+        /// Its least pivot over the largest.
+        pivot: f64,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// An iteration grows without bound.
+    #[error(
+        "{what} diverges: size {size:e} after {iterations} iterations, growing {rate}-fold in each; shorten the step"
+    )]
+    Diverged {
+        /// What grows.
+        what: &'static str,
+        /// Steps taken.
+        iterations: usize,
+        /// Its norm.
+        size: f64,
+        /// The factor from one change to the next; NaN after too few steps to tell.
+        rate: f64,
+    },
+    /// An iteration made a number that is NaN or infinite.
+    #[error(
+        "{what} after {iterations} iterations: entry {index} is {value}; shorten the step, or start nearer"
+    )]
+    NonFiniteIterate {
+        /// The iterate or its derivative.
+        what: &'static str,
+        /// Steps taken, this one included.
+        iterations: usize,
+        /// Position in it (matrices column by column).
+        index: usize,
+        /// The value.
+        value: f64,
+    },
     /// A dense object would be too large.
     #[error("{what} needs {bytes} bytes, more than the {limit} allowed; ask for parts of it")]
     TooLarge {

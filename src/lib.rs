@@ -79,6 +79,7 @@
 //! | `hull` | the least-norm element of the hull of gradients: stationarity at a kink |
 //! | `implicit` | the theorem's hypothesis for a user's own equation F(x, y) = 0 |
 //! | `cycle`, `monitor` | what can be seen of trouble in training: jumps, kinks, rows about to switch, cycles |
+//! | `piggyback/` | derivatives along a fixed-point iteration, and at its limit |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
 //! Imports run down this list, never up.
@@ -118,6 +119,7 @@ mod monitor;
 mod newton;
 mod parametrization;
 mod pattern;
+pub mod piggyback;
 mod point;
 mod program;
 mod projection;

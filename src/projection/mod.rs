@@ -27,6 +27,7 @@ pub use diagonal::Diagonal;
 pub use kink::KinkKind;
 pub(crate) use kink::{BlockKink, Element, cone_turn, edge_change};
 pub use psd::Psd;
+pub(crate) use psd::{compose, eigen_decreasing};
 pub use second_order::SecondOrder;
 pub(crate) use second_order::is_small;
 pub use spectral::{Piece, Spectral};

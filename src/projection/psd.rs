@@ -76,7 +76,7 @@ fn view(data: &[f64], rows: usize, cols: usize) -> MatRef<'_, f64> {
 }
 
 /// Eigenvalues of smat(v), decreasing, and their eigenvectors; k >= 1. `None` if the iteration fails.
-pub(super) fn eigen_decreasing(k: usize, v: &[f64]) -> Option<(Vec<f64>, Mat<f64>)> {
+pub(crate) fn eigen_decreasing(k: usize, v: &[f64]) -> Option<(Vec<f64>, Mat<f64>)> {
     // faer 0.24's divide and conquer (orders above 128) is silently inaccurate away from norm 1: scale by a power of two.
     let largest = v.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
     let unit = if largest > 0.0 {
@@ -100,7 +100,7 @@ pub(super) fn eigen_decreasing(k: usize, v: &[f64]) -> Option<(Vec<f64>, Mat<f64
 }
 
 /// out = svec(V diag(values) V') for the first eigenvectors.
-pub(super) fn compose(vectors: MatRef<'_, f64>, values: &[f64], out: &mut [f64]) {
+pub(crate) fn compose(vectors: MatRef<'_, f64>, values: &[f64], out: &mut [f64]) {
     let k = vectors.nrows();
     let mut full = vec![0.0; k * k];
     // Half of everything, since svec_sum adds the transpose.
