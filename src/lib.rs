@@ -194,3 +194,8 @@ struct LayerGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/nonsmooth.md")]
 struct NonsmoothGuide;
+
+/// The guide to derivatives along iterations, its code run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/iterations.md")]
+struct IterationsGuide;

@@ -132,7 +132,7 @@ impl<F: ParametricMap> ParametricMap for GradientDescent<F> {
 /// ```
 ///
 /// # References
-/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022, section 5 (the divergence).
+/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022 (the divergence).
 #[derive(Debug, Clone)]
 pub struct HeavyBall<F> {
     descent: GradientDescent<F>,

@@ -3,7 +3,7 @@
 use super::limit::LimitDerivative;
 use super::map::ParametricMap;
 use super::settings::PiggybackSettings;
-use super::trend::Trend;
+use super::trend::{Tendency, Trend};
 use crate::cycle::distance;
 use crate::error::{Error, Result};
 use crate::jacobian::DenseMatrix;
@@ -44,7 +44,7 @@ const QUIET: usize = 3;
 /// ```
 ///
 /// # References
-/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022, Theorem 1 and Proposition 1.
+/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022.
 #[derive(Debug)]
 pub struct Piggyback<'a, M> {
     pub(super) map: &'a M,
@@ -106,7 +106,7 @@ pub struct Propagated {
 impl Propagated {
     /// Whether the derivative is that of the limit, by both trends.
     pub fn verdict(&self) -> Verdict {
-        use super::trend::Tendency::{Converging, TooShort};
+        use Tendency::{Converging, TooShort};
         match (self.iterates.tendency, self.derivative.tendency) {
             (Converging, Converging) => Verdict::Converging,
             (TooShort, _) | (Converging, TooShort) => Verdict::TooShort,
@@ -169,12 +169,7 @@ impl Walk {
         self.sizes.push(size);
         std::mem::swap(&mut self.x, &mut self.next);
         if size > self.bound {
-            return Err(Error::Diverged {
-                what: "the iterate",
-                iterations: number + 1,
-                size,
-                rate: self.trend().rate,
-            });
+            return Err(self.diverged());
         }
         self.quiet = if moved < run.settings.iterate_tolerance * (1.0 + size) {
             self.quiet + 1
@@ -182,6 +177,16 @@ impl Walk {
             0
         };
         Ok(element)
+    }
+
+    /// The error of iterates that grow.
+    fn diverged(&self) -> Error {
+        Error::Diverged {
+            what: "the iterate",
+            iterations: self.moves.len(),
+            size: norm(&self.x),
+            rate: self.trend().rate,
+        }
     }
 
     /// Settled for long enough.
@@ -307,6 +312,10 @@ impl<'a, M: ParametricMap> Piggyback<'a, M> {
             std::mem::swap(&mut jacobian, &mut next);
             let first = sizes.first().copied().unwrap_or(0.0);
             if size > self.settings.divergence * (1.0 + first) {
+                // Where both diverge it is the iterates' fault.
+                if walk.trend().tendency == Tendency::Diverging {
+                    return Err(walk.diverged());
+                }
                 stop = Stop::DerivativeDiverged;
                 break;
             }

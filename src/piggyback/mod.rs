@@ -17,8 +17,8 @@
 //!   [`LeastSquaresProx`], [`LogDetProx`]). Their parameters are theta = (lambda, y): the regularization's weight, then those of the data term.
 //!
 //! # References
-//! Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022: Theorem 1 (the limit), Corollary 2 (linear
-//! rates), Proposition 1 (forward and reverse), section 4 (the algorithms). Gilbert, Automatic differentiation and iterative processes, 1992.
+//! Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022: contractive steps and their limit, the
+//! splitting algorithms, the heavy ball's failure. Gilbert, Automatic differentiation and iterative processes, 1992: the smooth case.
 
 mod admm;
 mod dense;

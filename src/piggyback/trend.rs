@@ -95,7 +95,7 @@ impl Trend {
         let has_settled = changes.len() >= end + 3;
         let tendency = if has_settled || factor <= required {
             Tendency::Converging
-        } else if factor.is_nan() {
+        } else if rate.is_nan() {
             Tendency::TooShort
         } else if factor >= 2.0 {
             Tendency::Diverging
