@@ -25,10 +25,13 @@ const ROWS: usize = 50;
 const COLUMNS: usize = 80;
 const ORDER: usize = 8;
 
-/// Numbers in [-1, 1] without a pattern.
+/// Numbers in [-1, 1) without a pattern (SplitMix64).
 fn number(i: usize, j: usize) -> f64 {
-    let (i, j) = (i as f64 + 1.0, j as f64 + 1.0);
-    ((12.9898 * i + 78.233 * j).sin() * 43_758.545_3).fract()
+    let mut z = (1000 * i as u64 + j as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    (z >> 11) as f64 / (1u64 << 52) as f64 - 1.0
 }
 
 /// minimize 1/2 |X x - y|^2 + lambda |x|_1 with more coefficients than rows.
@@ -41,8 +44,8 @@ fn lasso() -> Result<(ForwardBackward<LeastSquares, SoftThreshold>, Vec<f64>)> {
     let fit = |i: usize| 2.0 * number(i, 0) - number(i, 1) + number(i, 2);
     let mut theta = vec![3.0];
     theta.extend((0..ROWS).map(|i| fit(i) + 0.3 * number(i, COLUMNS)));
-    // |X|^2 <= |X|_1 |X|_inf, about twice too large; a power iteration on X'X does better.
     let loss = LeastSquares::new(x);
+    // The largest eigenvalue of X'X, by powers.
     let (mut v, mut image) = (vec![1.0; COLUMNS], vec![0.0; COLUMNS]);
     let mut largest = 1.0;
     for _ in 0..200 {
@@ -137,16 +140,15 @@ fn main() -> Result<()> {
         let (left, right) = area.split_horizontally(960);
         let title = "Contractive steps: one rate for both";
         let labels = ["step", "log10 of the change"];
-        let mut chart = figure::axes(&left, title, labels, 0.0..400.0, -14.0..2.0)?;
+        let mut chart = figure::axes(&left, title, labels, 0.0..360.0, -14.0..2.0)?;
         for (run, color, name) in [
-            (&lasso, BLUE, "Lasso"),
-            (&covariance, GREEN, "inverse covariance"),
+            (&lasso, BLUE, "J, Lasso"),
+            (&covariance, GREEN, "J, inverse covariance"),
         ] {
-            let iterates = format!("{name}: x");
-            figure::line(&mut chart, logarithms(&run.moves), color, 3, &iterates)?;
-            let derivative = format!("{name}: J");
-            figure::line(&mut chart, logarithms(&run.changes), color, 9, &derivative)?;
+            figure::line(&mut chart, logarithms(&run.changes), color, 9, name)?;
         }
+        figure::line(&mut chart, logarithms(&lasso.moves), INK, 3, "x of each")?;
+        figure::line(&mut chart, logarithms(&covariance.moves), INK, 3, "")?;
         figure::legend(&mut chart, SeriesLabelPosition::UpperRight)?;
 
         let title = "Heavy ball at a kink";
@@ -155,7 +157,7 @@ fn main() -> Result<()> {
         let changes = logarithms(&in_turn.changes);
         figure::line(&mut chart, changes, ORANGE, 7, "J, selections in turn")?;
         let changes = logarithms(&single.changes);
-        figure::line(&mut chart, changes, BLUE, 7, "J, one selection")?;
+        figure::line(&mut chart, changes, BLUE, 9, "J, one selection")?;
         let moves = logarithms(&outside.moves);
         figure::line(&mut chart, moves, INK, 3, "x, started at 1")?;
         figure::legend(&mut chart, SeriesLabelPosition::LowerLeft)

@@ -183,7 +183,8 @@ impl BoxProjection {
     /// [`Error::Dimension`]; [`Error::Setting`] for a lower bound that is not at most the upper one.
     pub fn new(lower: Vec<f64>, upper: Vec<f64>) -> Result<Self> {
         check_length("upper", lower.len(), upper.len())?;
-        if let Some((&value, _)) = lower.iter().zip(&upper).find(|(l, u)| !(l <= u)) {
+        let is_wrong = |(l, u): &(&f64, &f64)| l.is_nan() || u.is_nan() || l > u;
+        if let Some((&value, _)) = lower.iter().zip(&upper).find(is_wrong) {
             return Err(Error::Setting {
                 name: "lower",
                 value,
