@@ -33,7 +33,8 @@ use crate::program::check_length;
 /// ```
 ///
 /// # References
-/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022. Boyd et al., Distributed optimization and statistical learning via ADMM, 2011, section 6.4.1.
+/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022. Boyd et al., Distributed
+/// optimization and statistical learning via ADMM, 2011, section 6.4.1.
 #[derive(Debug, Clone)]
 pub struct Admm<P> {
     x: SparseMatrix,

@@ -29,8 +29,9 @@ use faer::Mat;
 /// ```
 ///
 /// # References
-/// Bolte, Le, Pauwels, Silveti-Falls, Nonsmooth implicit differentiation for machine learning and optimization, 2021, Theorem 2. Bolte, Pauwels,
-/// Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022 (it is where the iteration's derivatives go).
+/// Bolte, Le, Pauwels, Silveti-Falls, Nonsmooth implicit differentiation for machine learning and optimization, 2021, Theorem 2.
+/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022 (it is where the iteration's
+/// derivatives go).
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct LimitDerivative {
     /// J, n x p, or J d, n x directions.

@@ -17,8 +17,9 @@
 //!   [`LeastSquaresProx`], [`LogDetProx`]). Their parameters are theta = (lambda, y): the regularization's weight, then those of the data term.
 //!
 //! # References
-//! Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022: contractive steps and their limit, the
-//! splitting algorithms, the heavy ball's failure. Gilbert, Automatic differentiation and iterative processes, 1992: the smooth case.
+//! Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022: contractive steps and their limit,
+//! the splitting algorithms, the heavy ball's failure. Gilbert, Automatic differentiation and iterative processes, 1992: the
+//! smooth case.
 
 mod admm;
 mod dense;

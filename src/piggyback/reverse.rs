@@ -33,7 +33,8 @@ use crate::tangent::norm;
 /// ```
 ///
 /// # References
-/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022. Christianson, Reverse accumulation and attractive fixed points, 1994.
+/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022. Christianson, Reverse accumulation
+/// and attractive fixed points, 1994.
 #[derive(Debug)]
 pub struct Tape<'a, M: ParametricMap> {
     run: Piggyback<'a, M>,

@@ -28,8 +28,8 @@ use crate::program::check_length;
 /// ```
 ///
 /// # References
-/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022. Bertrand et al., Implicit differentiation for fast hyperparameter selection in
-/// non-smooth convex learning, 2022.
+/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022. Bertrand et al., Implicit
+/// differentiation for fast hyperparameter selection in non-smooth convex learning, 2022.
 #[derive(Debug, Clone)]
 pub struct ForwardBackward<F, P> {
     gradient: F,
@@ -145,8 +145,8 @@ impl<F: ParametricMap, P: ParametricMap> ParametricMap for ForwardBackward<F, P>
 /// ```
 ///
 /// # References
-/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022. Lions, Mercier, Splitting algorithms for
-/// the sum of two nonlinear operators, 1979.
+/// Bolte, Pauwels, Vaiter, Automatic differentiation of nonsmooth iterative algorithms, 2022. Lions, Mercier, Splitting
+/// algorithms for the sum of two nonlinear operators, 1979.
 #[derive(Debug, Clone)]
 pub struct DouglasRachford<F, P> {
     first: F,
