@@ -137,7 +137,8 @@ class Matrix(Argument):
 
 
 def canonical(matrix: Any, format: str | None = None) -> Any:
-    """By columns, or by rows if it is so, with sorted indices and duplicates summed; explicit zeros stay. A copy if it changes."""
+    """By columns, or by rows if it is so, with sorted indices and duplicates summed; explicit zeros stay. A copy if it
+    changes."""
     format = format or ("csr" if matrix.format == "csr" else "csc")
     made = matrix.asformat(format)
     made = sp.csr_array(made) if format == "csr" else sp.csc_array(made)

@@ -33,18 +33,18 @@ class ConicLayer:
     Parameters
     ----------
     P : (n, n) dense array, SciPy sparse matrix, or None for no quadratic term
-        All of P by default; only its symmetric part (P + P')/2 matters and is used. A matrix further from symmetric than 1e-3 of its
-        largest entry is refused: a triangle given for the whole would be halved. With ``upper=True`` only the upper triangle is given,
-        and gradients come back on it; an entry off the diagonal then stands for both mirrored copies.
+        All of P by default; only its symmetric part (P + P')/2 matters and is used. A matrix further from symmetric than 1e-3
+        of its largest entry is refused: a triangle given for the whole would be halved. With ``upper=True`` only the upper
+        triangle is given, and gradients come back on it; an entry off the diagonal then stands for both mirrored copies.
     A : (m, n) dense array, SciPy sparse matrix, or None for no constraints
-        Sparse matrices set the pattern: explicit zeros stay, unsorted or duplicate entries are sorted and summed (``layer.A`` is the
-        result, and its ``data`` the stored order). A dense array means that every entry may change. An array of dtype bool is a
-        pattern without values: values must then be given at each call.
+        Sparse matrices set the pattern: explicit zeros stay, unsorted or duplicate entries are sorted and summed (``layer.A``
+        is the result, and its ``data`` the stored order). A dense array means that every entry may change. An array of dtype
+        bool is a pattern without values: values must then be given at each call.
     cones : the cones of the m rows in order
     q, b : values for calls that do not give their own
     upper : whether P is its upper triangle alone
-    on_error : "raise" the first failed item's error; or fill a failed item's solution and derivatives with "nan" or "zero", its error
-        in ``Solution.errors``. The other items of a batch are right whatever happens to one.
+    on_error : "raise" the first failed item's error; or fill a failed item's solution and derivatives with "nan" or "zero",
+        its error in ``Solution.errors``. The other items of a batch are right whatever happens to one.
     **settings : see below
 
     Settings (the library is unit-free: tolerances are relative to data of order one)
@@ -59,8 +59,8 @@ class ConicLayer:
     accuracy : 2e-6; the estimated relative error a derivative may have and still be trusted
     ambiguity : 1e-9; how close to a kink counts as at it
     selection : "nonsingular_first", "active", "inactive", "half", "minimum_norm", ("random", seed); the element taken at a kink
-    policy : "flag", "minimum_norm", ("tikhonov", rho), ("smoothing", mu), ("lagrangian", tau); what a derivative is where the solution
-        map is not certified differentiable
+    policy : "flag", "minimum_norm", ("tikhonov", rho), ("smoothing", mu), ("lagrangian", tau); what a derivative is where the
+        solution map is not certified differentiable
     forward_solver : "auto", "clarabel", "dense_qp"
     clarabel_solver : "auto", "qdldl", "faer"
     cheap_tolerance : 1e-6; the first solve's, before Newton steps
@@ -147,14 +147,15 @@ class ConicLayer:
     def solve(self, P: Any = None, q: Any = None, A: Any = None, b: Any = None) -> Solution:
         """Solves for the data given; what is None is the layer's own.
 
-        Shapes: P (..., n, n) or, on a pattern, (..., nnz) values in stored order, a sparse matrix, or a list of them; A likewise; q
-        (..., n); b (..., m). Leading dimensions broadcast against each other and are those of the solution. The solution's dtype is
-        float32 if every array given is, else float64; inside all is float64.
+        Shapes: P (..., n, n) or, on a pattern, (..., nnz) values in stored order, a sparse matrix, or a list of them; A
+        likewise; q (..., n); b (..., m). Leading dimensions broadcast against each other and are those of the solution. The
+        solution's dtype is float32 if every array given is, else float64; inside all is float64.
 
         Raises
         ------
         InputError, SolveError
-            Unless ``on_error`` is "nan" or "zero"; ``error.item`` is the first failed item, ``error.solution`` the others' solution.
+            Unless ``on_error`` is "nan" or "zero"; ``error.item`` is the first failed item, ``error.solution`` the others'
+            solution.
         """
         return self._solve(P, q, A, b)
 
@@ -230,8 +231,8 @@ def solve(
 ) -> Solution:
     """Solves one program, or a batch of them by leading dimensions, and prepares the derivatives.
 
-    Parameters, shapes and settings are those of :class:`ConicLayer` and :meth:`ConicLayer.solve`. For many programs of one structure
-    make a layer: it times solvers once and keeps what depends on the structure alone.
+    Parameters, shapes and settings are those of :class:`ConicLayer` and :meth:`ConicLayer.solve`. For many programs of one
+    structure make a layer: it times solvers once and keeps what depends on the structure alone.
 
     Examples
     --------

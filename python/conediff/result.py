@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["Gradient", "Jacobian", "Regularity", "Solution", "Tangent"]
 
 
+#: JSON has no infinities and no NaN: what null stands for.
+_NULLS = {"condition": math.inf, "error": math.inf, "point_error": math.inf, "margin": math.inf, "bias": math.nan}
+
+
+def _numbers(found: str) -> Any:
+    """JSON from the compiled part."""
+
+    def restore(item: dict[str, Any]) -> dict[str, Any]:
+        return {name: _NULLS.get(name) if value is None else value for name, value in item.items()}
+
+    return json.loads(found, object_hook=restore)
+
+
 class Checked:
     """What is known about derivatives. Arrays have the shape of the batch; for a single item they are numbers.
 
@@ -67,14 +80,15 @@ class Checked:
 
     @property
     def meaning(self) -> Any:
-        """What a derivative is, in words: the derivative, an element of the conservative Jacobian, what a policy put in its place."""
+        """What a derivative is, in words: the derivative, an element of the conservative Jacobian, what a policy put in its
+        place."""
         return self._each(self._evidence.meaning)
 
     @property
     def evidence(self) -> Any:
-        """Everything known of the linear step: method, residual, converged, refinement_steps, stop, condition, correction, error, bias,
-        iterations. None for an item without a derivative. For a batch one for each item, flat."""
-        return self._each(lambda row: json.loads(self._evidence.evidence(row)))
+        """Everything known of the linear step: method, residual, converged, refinement_steps, stop, condition, correction,
+        error, bias, iterations. None for an item without a derivative. For a batch one for each item, flat."""
+        return self._each(lambda row: _numbers(self._evidence.evidence(row)))
 
     def __repr__(self) -> str:
         names = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
@@ -82,8 +96,8 @@ class Checked:
 
 
 class Gradient(Checked):
-    """A gradient in the data: P, q, A, b, each with the shape and form of what was given to the layer (values that items shared get the
-    sum of their gradients). Parts that were not asked for are None. See :class:`Checked` for the rest."""
+    """A gradient in the data: P, q, A, b, each with the shape and form of what was given to the layer (values that items
+    shared get the sum of their gradients). Parts that were not asked for are None. See :class:`Checked` for the rest."""
 
     def __init__(self, core: _core.Evidence, shape: Shape, P: Any, q: Any, A: Any, b: Any) -> None:
         super().__init__(core, shape)
@@ -99,8 +113,9 @@ class Tangent(Checked):
 
 
 class Jacobian(Checked):
-    """Blocks of the Jacobian: ``jacobian["x", "q"]`` has shape (batch..., n, n), those of P and A (batch..., rows, nnz) with columns in
-    stored order (row by row for dense matrices). See :class:`Checked` for the rest; an item is trusted if all its rows are."""
+    """Blocks of the Jacobian: ``jacobian["x", "q"]`` has shape (batch..., n, n), those of P and A (batch..., rows, nnz) with
+    columns in stored order (row by row for dense matrices). See :class:`Checked` for the rest; an item is trusted if all its
+    rows are."""
 
     def __init__(self, core: _core.Evidence, shape: Shape, lines: int, blocks: dict[tuple[str, str], np.ndarray]) -> None:
         super().__init__(core, shape)
@@ -217,8 +232,8 @@ class Solution:
 
         A weight on ``dobjective`` alone solves nothing: the optimal value's gradient is 1/2 xx', x, zx', -z, kinks or not.
 
-        ``wanted`` names the parts to form, and is what must be differentiable for the gradient to be trusted: where rows of A depend
-        on each other x is differentiable in P and q, but not in A and b.
+        ``wanted`` names the parts to form, and is what must be differentiable for the gradient to be trusted: where rows of A
+        depend on each other x is differentiable in P and q, but not in A and b.
 
         Raises
         ------
@@ -270,8 +285,8 @@ class Solution:
         return Tangent(evidence, full, *shaped)
 
     def jacobian(self, of: str = "xzs", wrt: str = "PqAb") -> Jacobian:
-        """The Jacobian of the parts of the solution in ``of`` in the parts of the data in ``wrt``, item by item, by rows or columns,
-        whichever are fewer.
+        """The Jacobian of the parts of the solution in ``of`` in the parts of the data in ``wrt``, item by item, by rows or
+        columns, whichever are fewer.
 
         Raises
         ------
@@ -323,8 +338,8 @@ class Solution:
         return Jacobian(evidence, self.shape, lines, blocks)
 
     def objective_gradient(self) -> Gradient:
-        """The gradient of the optimal value in the data, by the envelope theorem: no linear solve. It holds where z is unique, and is a
-        subgradient in q and b elsewhere."""
+        """The gradient of the optimal value in the data, by the envelope theorem: no linear solve. It holds where z is unique,
+        and elsewhere is a supergradient in q and a subgradient in b."""
         return self.vjp(dobjective=np.ones(self.shape))
 
     # What is known about a point
@@ -333,15 +348,12 @@ class Solution:
         """The report on an item: kinks, uniqueness of x and z, and the exact certificate that every element of the conservative
         Jacobian is invertible. With ``within`` it holds for every solution whose z - s is that close."""
         found, text = self._core.regularity(self._flat(item), within)
-        report = json.loads(found)
-        for name in ("margin", "condition", "point_error"):
-            report[name] = math.inf if report[name] is None else report[name]
-        return Regularity(**report, text=text)
+        return Regularity(**_numbers(found), text=text)
 
     def info(self, item: int | tuple[int, ...] = ()) -> dict[str, Any]:
-        """What is known about an item's point: status, iterations, refinement, path (which solver answered), margins, kinks, the state
-        of every row, condition, point_error, trusted, warnings."""
-        return json.loads(self._core.info(self._flat(item)))
+        """What is known about an item's point: status, iterations, refinement, path (which solver answered), margins, kinks,
+        the state of every row, condition, point_error, trusted, warnings."""
+        return _numbers(self._core.info(self._flat(item)))
 
     # Inside
 

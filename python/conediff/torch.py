@@ -1,8 +1,8 @@
 """Cone programs as PyTorch modules.
 
 The layer works with ``backward()``, with ``torch.func`` (grad, vmap, jvp, jacrev, jacfwd) and with forward-mode automatic
-differentiation. All is computed on the CPU in float64: tensors of another dtype or device are converted there and back, which for CUDA
-tensors is one copy and one synchronization for each call.
+differentiation. All is computed on the CPU in float64: tensors of another dtype or device are converted there and back, which
+for CUDA tensors is one copy and one synchronization for each call.
 """
 
 from __future__ import annotations

@@ -573,6 +573,7 @@ def test_a_duplicated_constraint_leaves_the_derivatives_that_are_there():
     assert not solution.vjp(dz=[1.0, 0.0], wanted="q").trusted
     report = solution.regularity()
     assert not report.certified and report.dual == "not_unique" and report.primal == "unique"
+    assert report.condition == gradient.evidence["condition"] == solution.info()["condition"] == np.inf
 
 
 def test_a_bound_with_room_leaves_the_derivatives_of_all_else():
