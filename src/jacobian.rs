@@ -181,19 +181,8 @@ impl Derivative {
 }
 
 fn worse(worst: Option<Evidence>, next: Evidence) -> Evidence {
-    match worst {
-        // The larger of each: the least trustworthy column speaks for all.
-        Some(w) => Evidence {
-            error: w.error.max(next.error),
-            bias: if w.bias.is_nan() {
-                w.bias
-            } else {
-                w.bias.max(next.bias)
-            },
-            ..if w.residual >= next.residual { w } else { next }
-        },
-        None => next,
-    }
+    // The least trustworthy column speaks for all.
+    worst.map_or(next, |worst| worst.worst(next))
 }
 
 fn data_entry(tangent: &mut DataTangent, coordinate: DataCoordinate) -> Result<&mut f64> {

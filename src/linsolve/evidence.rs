@@ -14,6 +14,8 @@ pub enum Method {
     MinimumNorm,
     /// Differences of perturbed solves: no linear system.
     Differences,
+    /// Products with a given matrix: no linear system.
+    Product,
 }
 
 /// Why refinement stopped.
@@ -61,4 +63,46 @@ pub struct Evidence {
     pub bias: f64,
     /// LSQR iterations over all steps; 0 for direct methods.
     pub iterations: usize,
+}
+
+impl Evidence {
+    /// Of an answer that took no linear system.
+    pub(crate) fn of_product() -> Self {
+        Self {
+            method: Method::Product,
+            residual: 0.0,
+            converged: true,
+            refinement_steps: 0,
+            stop: StopReason::Converged,
+            condition: 1.0,
+            correction: 0.0,
+            error: 0.0,
+            bias: 0.0,
+            iterations: 0,
+        }
+    }
+
+    /// Of two answers that are used together: the larger of each number, the method and the reason of the larger residual.
+    pub(crate) fn worst(self, other: Self) -> Self {
+        // NaN is the worst.
+        let larger = |a: f64, b: f64| if a.is_nan() { a } else { a.max(b) };
+        let larger = |a: f64, b: f64| if b.is_nan() { b } else { larger(a, b) };
+        let told = if self.method == Method::Product
+            || other.residual > self.residual
+            || other.residual.is_nan()
+        {
+            other
+        } else {
+            self
+        };
+        Self {
+            converged: self.converged && other.converged,
+            condition: larger(self.condition, other.condition),
+            correction: larger(self.correction, other.correction),
+            error: larger(self.error, other.error),
+            bias: larger(self.bias, other.bias),
+            iterations: self.iterations.max(other.iterations),
+            ..told
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod lu;
 mod null_space;
 mod reduced;
 mod refined;
+mod square;
 mod structure;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use evidence::{Evidence, Method, StopReason};
 use ldl::Backend;
 pub use lsqr::{LsqrReport, LsqrSettings, LsqrStop, lsqr};
 pub(crate) use null_space::{Inspection, NullVector};
+pub(crate) use square::Square;
 pub(crate) use structure::Structure;
 
 use crate::error::{Error, Result};
