@@ -111,6 +111,20 @@ pub enum Warning {
     },
     /// Refinement was switched off.
     Unrefined,
+    /// F at the point given is not zero.
+    NotAZero {
+        /// The relative residual.
+        residual: f64,
+        /// Tolerance.
+        tolerance: f64,
+    },
+    /// The conservative Jacobian has more elements than the one taken.
+    SeveralElements,
+    /// Not every element of the conservative Jacobian is known to be invertible.
+    NotCertified {
+        /// What is in the way.
+        reason: &'static str,
+    },
 }
 
 impl Warning {
@@ -177,6 +191,19 @@ impl fmt::Display for Warning {
             Warning::Unrefined => f.write_str(
                 "the solution was not refined: expect errors of 1e-8 to 1e-3 in the derivative",
             ),
+            Warning::NotAZero {
+                residual,
+                tolerance,
+            } => write!(
+                f,
+                "F at the point has a relative residual of {residual:.1e}, above {tolerance:.1e}: take Newton steps first"
+            ),
+            Warning::SeveralElements => f.write_str(
+                "the conservative Jacobian has several elements at the point; the derivative is that of the one given",
+            ),
+            Warning::NotCertified { reason } => {
+                write!(f, "not every element is known to be invertible: {reason}")
+            }
         }
     }
 }

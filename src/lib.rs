@@ -77,7 +77,8 @@
 //! | `layer/` | one structure, many data: cheap forwards, warm starts, batches |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
 //! | `hull` | the least-norm element of the hull of gradients: stationarity at a kink |
-//! | `implicit` | the theorem's hypothesis for a user's own equation F(x, y) = 0 |
+//! | `spectrum`, `operator`, `chain` | extreme eigenvalues; linear maps known by their products; the chain rule with its verdict |
+//! | `implicit/` | the implicit function theorem for a user's own equation F(x, y) = 0: derivatives and hypothesis |
 //! | `cycle`, `monitor` | what can be seen of trouble in training: jumps, kinks, rows about to switch, cycles |
 //! | `piggyback/` | derivatives along a fixed-point iteration, and at its limit |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
@@ -96,6 +97,7 @@
 mod ambiguity;
 mod builder;
 mod certificate;
+mod chain;
 mod cone;
 mod cycle;
 mod dense_qp;
@@ -117,6 +119,7 @@ mod linsolve;
 mod meaning;
 mod monitor;
 mod newton;
+mod operator;
 mod parametrization;
 mod pattern;
 pub mod piggyback;
@@ -134,12 +137,14 @@ mod settings;
 mod smoothing;
 mod solution;
 mod solve;
+mod spectrum;
 pub mod svec;
 mod tangent;
 
 pub use ambiguity::Ambiguity;
 pub use builder::{Affine, ProgramBuilder};
 pub use certificate::{Certificate, Uniqueness, Witness};
+pub use chain::{Chain, DerivativeMap, Smooth};
 pub use cone::{Cone, row_ranges};
 pub use cycle::CycleReturn;
 pub use derivative::{Checked, Derivative, DerivativeWorkspace, Indeterminate};
@@ -150,7 +155,10 @@ pub use gradcheck::{
     gradcheck_at, gradcheck_function,
 };
 pub use hull::{HullElement, least_norm_in_hull};
-pub use implicit::{FamilyCertificate, SelectionFamily, SingularElement};
+pub use implicit::{
+    Elements, FamilyCertificate, ImplicitFunction, Invertibility, Linearization, SelectionFamily,
+    SingularElement,
+};
 pub use jacobian::{DataCoordinate, DenseMatrix, SolutionCoordinate};
 pub use kink::{Kink, RowState, Warning};
 pub use lagrangian::{Differenced, Envelope, lagrangian_jvp, lagrangian_vjp};
@@ -163,6 +171,7 @@ pub use linsolve::{
 };
 pub use meaning::Meaning;
 pub use monitor::{Monitor, MonitorSettings, MonitorTotals, Observation};
+pub use operator::{FnOperator, LinearOperator};
 pub use parametrization::Parametrization;
 pub use pattern::{Pattern, SparseMatrix};
 pub use program::{ConeProgram, Csc, NO_BOUND};

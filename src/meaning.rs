@@ -47,6 +47,23 @@ impl Meaning {
             Meaning::Derivative | Meaning::Element { .. } | Meaning::Chosen | Meaning::OneSided
         )
     }
+
+    /// What a product of two derivatives is: the lesser of what they are.
+    pub(crate) fn worst(self, other: Self) -> Self {
+        let rank = |meaning: &Self| match meaning {
+            Meaning::Derivative => 0,
+            Meaning::OneSided => 1,
+            Meaning::Element { .. } => 2,
+            Meaning::Chosen => 3,
+            Meaning::Tikhonov { .. } | Meaning::Smoothed { .. } | Meaning::Lagrangian { .. } => 4,
+            Meaning::LeastSquares => 5,
+        };
+        if rank(&other) > rank(&self) {
+            other
+        } else {
+            self
+        }
+    }
 }
 
 impl fmt::Display for Meaning {

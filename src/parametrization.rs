@@ -192,6 +192,11 @@ impl Parametrization {
         self.parameters
     }
 
+    /// The lengths of P, q, A and b.
+    pub(crate) fn lengths(&self) -> [usize; 4] {
+        [&self.p, &self.q, &self.a, &self.b].map(|part| part.length)
+    }
+
     /// The parts that depend on theta: those whose gradients [`Parametrization::pull_back_into`] reads.
     pub fn wanted(&self) -> Wanted {
         Wanted {

@@ -50,6 +50,23 @@ impl DataTangent {
         }
     }
 
+    /// The lengths of p, q, a and b for a program.
+    pub(crate) fn lengths(program: &ConeProgram) -> [usize; 4] {
+        let (p, a) = (program.p().nnz(), program.a().nnz());
+        [p, program.n(), a, program.m()]
+    }
+
+    /// From one vector that holds all four, which is long enough.
+    pub(crate) fn from_stacked(all: &[f64], [p, q, a, b]: [usize; 4]) -> Self {
+        let part = |start: usize, len: usize| all.iter().skip(start).take(len).copied().collect();
+        Self {
+            p: part(0, p),
+            q: part(p, q),
+            a: part(p + q, a),
+            b: part(p + q + a, b),
+        }
+    }
+
     /// The inner product over stored values.
     pub fn dot(&self, other: &Self) -> f64 {
         dot(&self.p, &other.p)
@@ -59,10 +76,14 @@ impl DataTangent {
     }
 
     pub(crate) fn check(&self, program: &ConeProgram) -> Result<()> {
-        check_length("tangent P", program.p().nnz(), self.p.len())?;
-        check_length("tangent q", program.n(), self.q.len())?;
-        check_length("tangent A", program.a().nnz(), self.a.len())?;
-        check_length("tangent b", program.m(), self.b.len())?;
+        self.check_lengths(Self::lengths(program))
+    }
+
+    pub(crate) fn check_lengths(&self, [p, q, a, b]: [usize; 4]) -> Result<()> {
+        check_length("tangent P", p, self.p.len())?;
+        check_length("tangent q", q, self.q.len())?;
+        check_length("tangent A", a, self.a.len())?;
+        check_length("tangent b", b, self.b.len())?;
         check_finite("tangent P", &self.p)?;
         check_finite("tangent q", &self.q)?;
         check_finite("tangent A", &self.a)?;
@@ -105,15 +126,26 @@ impl SolutionTangent {
         }
     }
 
+    /// From one vector that holds x, z and s.
+    pub(crate) fn from_stacked(all: &[f64], n: usize, m: usize) -> Self {
+        let part = |start: usize, len: usize| all.iter().skip(start).take(len).copied().collect();
+        Self {
+            x: part(0, n),
+            z: part(n, m),
+            s: part(n + m, m),
+        }
+    }
+
     /// The inner product.
     pub fn dot(&self, other: &Self) -> f64 {
         dot(&self.x, &other.x) + dot(&self.z, &other.z) + dot(&self.s, &other.s)
     }
 
     pub(crate) fn check(&self, program: &ConeProgram) -> Result<()> {
-        check_length("cotangent x", program.n(), self.x.len())?;
-        check_length("cotangent z", program.m(), self.z.len())?;
-        check_length("cotangent s", program.m(), self.s.len())?;
+        let (n, m) = (program.n(), program.m());
+        check_length("cotangent x", n, self.x.len())?;
+        check_length("cotangent z", m, self.z.len())?;
+        check_length("cotangent s", m, self.s.len())?;
         check_finite("cotangent x", &self.x)?;
         check_finite("cotangent z", &self.z)?;
         check_finite("cotangent s", &self.s)

@@ -213,7 +213,14 @@ impl Derivative {
         let program = self.program();
         cotangent.check(program)?;
         work.fit(self);
-        vjp_rhs(&self.jacobian, self.proximal, cotangent, work);
+        let rho = self.proximal;
+        let DerivativeWorkspace {
+            rhs,
+            masked,
+            scratch,
+            ..
+        } = &mut *work;
+        cotangent_rhs(&self.jacobian, rho, cotangent, rhs, masked, scratch);
         let mut evidence = self.prepared.solve_transpose(
             &self.jacobian,
             &work.rhs,
@@ -221,11 +228,18 @@ impl Derivative {
             &mut work.linear,
         )?;
         if let Some(moved) = &self.moved {
-            vjp_rhs(&moved.jacobian, self.proximal, cotangent, work);
-            let (product, scratch) = (&mut work.product, &mut work.scratch);
+            let DerivativeWorkspace {
+                rhs,
+                masked,
+                scratch,
+                product,
+                answer,
+                ..
+            } = &mut *work;
+            cotangent_rhs(&moved.jacobian, rho, cotangent, rhs, masked, scratch);
             moved
                 .jacobian
-                .apply_transpose_into(&work.answer, product, scratch);
+                .apply_transpose_into(answer, product, scratch);
             evidence.error = self.estimate_error(work, true)?;
         } else {
             evidence.error = evidence.error.max(self.harmless_error());
@@ -355,15 +369,18 @@ fn jvp_rhs(program: &ConeProgram, x: &[f64], z: &[f64], tangent: &DataTangent, r
     }
 }
 
-/// work.rhs = -( gx ; D (gz + rho gs) - (I - D) gs ), rows without a bound left out; rho is the weight of proximal terms.
-fn vjp_rhs(
+/// rhs = -( gx ; D (gz + rho gs) - (I - D) gs ), rows without a bound left out; rho is the weight of proximal terms. `masked` has m
+/// entries.
+pub(crate) fn cotangent_rhs(
     jacobian: &ResidualJacobian,
     rho: f64,
     cotangent: &SolutionCotangent,
-    work: &mut DerivativeWorkspace,
+    rhs: &mut [f64],
+    masked: &mut [f64],
+    scratch: &mut [f64],
 ) {
     let (program, projection) = (jacobian.program(), jacobian.projection());
-    let (top, bottom) = work.rhs.split_at_mut(program.n());
+    let (top, bottom) = rhs.split_at_mut(program.n());
     for (t, g) in top.iter_mut().zip(&cotangent.x) {
         *t = -g;
     }
@@ -373,19 +390,19 @@ fn vjp_rhs(
             to[i] = 0.0;
         }
     };
-    mask(&cotangent.s, &mut work.masked);
-    projection.apply_complement_into(&work.masked, bottom, &mut work.scratch);
-    mask(&cotangent.z, &mut work.masked);
+    mask(&cotangent.s, masked);
+    projection.apply_complement_into(masked, bottom, scratch);
+    mask(&cotangent.z, masked);
     if rho > 0.0 {
-        for (z, s) in work.masked.iter_mut().zip(&cotangent.s) {
+        for (z, s) in masked.iter_mut().zip(&cotangent.s) {
             *z += rho * s;
         }
         for &i in program.unbounded() {
-            work.masked[i] = 0.0;
+            masked[i] = 0.0;
         }
     }
-    let (dz, rest) = work.scratch.split_at_mut(program.m());
-    projection.apply_into(&work.masked, dz, rest);
+    let (dz, rest) = scratch.split_at_mut(program.m());
+    projection.apply_into(masked, dz, rest);
     for (b, d) in bottom.iter_mut().zip(dz.iter()) {
         *b -= d;
     }

@@ -11,8 +11,10 @@ mod policy;
 mod verdict;
 
 pub use apply::DerivativeWorkspace;
+pub(crate) use apply::cotangent_rhs;
 pub use indeterminate::Indeterminate;
 pub use verdict::Checked;
+pub(crate) use verdict::{Standing, least_margin};
 
 use crate::certificate::Extremes;
 use crate::error::Result;

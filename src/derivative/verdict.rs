@@ -5,6 +5,8 @@ use crate::error::{Error, Result};
 use crate::kink::Warning;
 use crate::linsolve::Evidence;
 use crate::meaning::Meaning;
+use crate::projection::Projection;
+use crate::settings::Settings;
 
 /// A derivative with what is known about it.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -19,6 +21,19 @@ pub struct Checked<T> {
     pub trusted: bool,
     /// Every reason for doubt.
     pub warnings: Vec<Warning>,
+}
+
+impl<T> Checked<T> {
+    /// The same verdict on another form of the value.
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Checked<U> {
+        Checked {
+            value: f(self.value),
+            meaning: self.meaning,
+            evidence: self.evidence,
+            trusted: self.trusted,
+            warnings: self.warnings,
+        }
+    }
 }
 
 impl Derivative {
@@ -43,21 +58,12 @@ impl Derivative {
     }
 
     fn all_warnings(&self, evidence: &Evidence) -> Vec<Warning> {
-        let mut warnings = self.warnings.clone();
-        if !evidence.converged {
-            warnings.push(Warning::LinearResidual {
-                residual: evidence.residual,
-                tolerance: self.settings.linear.tolerance,
-            });
-        }
-        // A singular or unsolved system has said what there is to say.
-        if evidence.converged && !self.prepared.is_singular() && !self.is_accurate(evidence) {
-            warnings.push(Warning::Inaccurate {
-                error: evidence.error,
-                accuracy: self.settings.accuracy,
-            });
-        }
-        warnings
+        all_warnings(
+            &self.warnings,
+            evidence,
+            &self.settings,
+            self.prepared.is_singular(),
+        )
     }
 
     pub(super) fn strictly(&self, evidence: Evidence) -> Result<Evidence> {
@@ -68,19 +74,88 @@ impl Derivative {
     }
 
     pub(super) fn not_trusted(&self, warnings: &[Warning], residual: f64) -> Error {
-        let reasons: Vec<String> = warnings
-            .iter()
-            .filter(|w| w.is_fatal())
-            .map(ToString::to_string)
-            .collect();
-        Error::NotTrusted {
-            reasons: reasons.join("; "),
-            residual,
-            margin: self
-                .projection()
-                .margins()
-                .iter()
-                .fold(f64::INFINITY, |m, x| m.min(x.margin)),
+        not_trusted(warnings, residual, least_margin(self.projection()))
+    }
+}
+
+/// The point's own reasons for doubt, and those an answer's evidence adds.
+fn all_warnings(
+    of_point: &[Warning],
+    evidence: &Evidence,
+    settings: &Settings,
+    is_singular: bool,
+) -> Vec<Warning> {
+    let mut warnings = of_point.to_vec();
+    if !evidence.converged {
+        warnings.push(Warning::LinearResidual {
+            residual: evidence.residual,
+            tolerance: settings.linear.tolerance,
+        });
+    }
+    // A singular or unsolved system has said what there is to say.
+    let is_accurate = evidence.error <= settings.accuracy;
+    if evidence.converged && !is_singular && !is_accurate {
+        warnings.push(Warning::Inaccurate {
+            error: evidence.error,
+            accuracy: settings.accuracy,
+        });
+    }
+    warnings
+}
+
+fn not_trusted(warnings: &[Warning], residual: f64, margin: f64) -> Error {
+    let reasons: Vec<String> = warnings
+        .iter()
+        .filter(|w| w.is_fatal())
+        .map(ToString::to_string)
+        .collect();
+    Error::NotTrusted {
+        reasons: reasons.join("; "),
+        residual,
+        margin,
+    }
+}
+
+/// The least distance of any block to its kink.
+pub(crate) fn least_margin(projection: &Projection) -> f64 {
+    let margins = projection.margins().iter();
+    margins.fold(f64::INFINITY, |m, x| m.min(x.margin))
+}
+
+/// What is known of a point before any solve, for derivatives other than a program's.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    pub(crate) meaning: Meaning,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) is_singular: bool,
+    /// The least distance to a kink, infinite where there is none to speak of.
+    pub(crate) margin: f64,
+    pub(crate) settings: Settings,
+}
+
+impl Standing {
+    /// Under `strict`, an error if the point itself rules out trust.
+    pub(crate) fn strictly(self) -> Result<Self> {
+        if self.settings.strict && self.warnings.iter().any(Warning::is_fatal) {
+            return Err(not_trusted(&self.warnings, 0.0, self.margin));
         }
+        Ok(self)
+    }
+
+    /// A derivative with the verdict on it; under `strict`, an error if it is not trusted.
+    pub(crate) fn checked<T>(&self, value: T, evidence: Evidence) -> Result<Checked<T>> {
+        let settings = &self.settings;
+        let warnings = all_warnings(&self.warnings, &evidence, settings, self.is_singular);
+        let trusted = !warnings.iter().any(Warning::is_fatal);
+        if settings.strict && !trusted {
+            return Err(not_trusted(&warnings, evidence.residual, self.margin));
+        }
+        Ok(Checked {
+            value,
+            meaning: self.meaning,
+            evidence,
+            trusted,
+            warnings,
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! The hypothesis of nonsmooth implicit differentiation, tested for a user's own equation F(x, y) = 0.
+//! Families of matrices that a box of numbers runs through: is every one invertible?
 
 use crate::error::{Error, Result};
 use crate::jacobian::DenseMatrix;
@@ -8,7 +8,7 @@ use faer::Mat;
 
 /// A relative singular value or determinant this small is not told from 0: rounding in products of up to [`LIMIT`] pivots stays
 /// well below.
-const SINGULAR: f64 = 1e-12;
+pub(super) const SINGULAR: f64 = 1e-12;
 
 /// The largest number of ambiguous terms: 2^20 vertices take about a tenth of a second.
 const LIMIT: usize = 20;
@@ -111,9 +111,7 @@ impl SelectionFamily {
     /// [`Error::Dimension`] unless B0 is square and holds rows * cols values; [`Error::NonFinite`].
     pub fn new(base: DenseMatrix) -> Result<Self> {
         check_length("columns of B0", base.rows, base.cols)?;
-        let entries = base.rows.saturating_mul(base.cols);
-        check_length("values of B0", entries, base.data.len())?;
-        check_finite("B0", &base.data)?;
+        base.check("values of B0")?;
         Ok(Self {
             base,
             terms: Vec::new(),
@@ -144,6 +142,39 @@ impl SelectionFamily {
             upper,
         });
         Ok(self)
+    }
+
+    /// Every matrix whose entries lie between those of two, bounds of a conservative Jacobian: one term for each entry they differ in.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::NonFinite`]; [`Error::Setting`] if an entry of the first is above the second's.
+    pub fn between(lower: &DenseMatrix, upper: &DenseMatrix) -> Result<Self> {
+        let mut family = Self::new(lower.clone())?;
+        check_length("rows of the upper bound", lower.rows, upper.rows)?;
+        check_length("columns of the upper bound", lower.cols, upper.cols)?;
+        upper.check("upper bound of B")?;
+        let unit = |k: usize| {
+            let mut unit = vec![0.0; lower.rows];
+            unit.iter_mut().skip(k).take(1).for_each(|u| *u = 1.0);
+            unit
+        };
+        for (k, (l, u)) in lower.data.iter().zip(&upper.data).enumerate() {
+            if l != u {
+                let (i, j) = (k % lower.rows, k / lower.rows);
+                family = family.with_term(&unit(i), &unit(j), 0.0, u - l)?;
+            }
+        }
+        Ok(family)
+    }
+
+    /// True if it has more than one element.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.terms.iter().any(Term::is_ambiguous)
+    }
+
+    /// n.
+    pub fn dim(&self) -> usize {
+        self.base.rows
     }
 
     /// B(lambda), one factor for each term, within its bounds or not.
@@ -360,7 +391,7 @@ impl Walk {
 
 /// The singular value decomposition of R B C, R and C diagonal, such that the sizes T of the terms B is the sum of have rows and
 /// columns of largest entry about 1.
-struct Decomposed {
+pub(super) struct Decomposed {
     matrix: DenseMatrix,
     sizes: DenseMatrix,
     rows: Vec<f64>,
@@ -371,7 +402,7 @@ struct Decomposed {
 }
 
 impl Decomposed {
-    fn new(matrix: &DenseMatrix, sizes: &DenseMatrix) -> Result<Self> {
+    pub(super) fn new(matrix: &DenseMatrix, sizes: &DenseMatrix) -> Result<Self> {
         let n = matrix.rows;
         let t = |i: usize, j: usize| sizes.data[j * n + i];
         let (mut rows, mut columns) = (vec![1.0; n], vec![1.0; n]);
@@ -411,8 +442,17 @@ impl Decomposed {
     }
 
     /// Beside entries of T of size 1.
-    fn is_singular(&self) -> bool {
+    pub(super) fn is_singular(&self) -> bool {
         self.values.last().is_some_and(|least| *least <= SINGULAR)
+    }
+
+    /// The determinant's sign, 0 for a singular matrix.
+    pub(super) fn orientation(&self) -> f64 {
+        if self.is_singular() {
+            return 0.0;
+        }
+        // Orthogonal factors: determinants of size 1, whatever the order.
+        self.left.determinant().signum() * self.right.determinant().signum()
     }
 
     /// B^-1 u.
@@ -434,7 +474,7 @@ impl Decomposed {
     }
 
     /// A unit vector y that B makes least, largest entry positive, and the largest |B y|_i / (T |y|)_i.
-    fn null_vector(&self) -> (Vec<f64>, f64) {
+    pub(super) fn null_vector(&self) -> (Vec<f64>, f64) {
         let n = self.values.len();
         let Some(last) = n.checked_sub(1) else {
             return (Vec::new(), 0.0);

@@ -8,6 +8,7 @@ mod generate;
 mod hostile;
 mod hull;
 mod implicit;
+mod implicit_function;
 mod indeterminate;
 mod lagrangian;
 mod lapack;
