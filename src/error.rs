@@ -119,6 +119,18 @@ pub enum Error {
         /// What was seen.
         reason: &'static str,
     },
+    /// P + P' has a negative direction: the operator x -> Px is not monotone.
+    #[error(
+        "P + P' is not positive semidefinite: {reason} at index {index} ({value:e}); the variational inequality is not monotone"
+    )]
+    NotMonotone {
+        /// Row of the pivot or diagonal entry.
+        index: usize,
+        /// The pivot or entry of (P + P')/2.
+        value: f64,
+        /// What was seen.
+        reason: &'static str,
+    },
     /// A number is NaN or infinite where it may not be.
     #[error("{what}[{index}] is {value}; every entry must be finite")]
     NonFinite {

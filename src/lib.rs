@@ -79,6 +79,7 @@
 //! | `hull` | the least-norm element of the hull of gradients: stationarity at a kink |
 //! | `spectrum`, `operator`, `chain` | extreme eigenvalues; linear maps known by their products; the chain rule with its verdict |
 //! | `implicit/` | the implicit function theorem for a user's own equation F(x, y) = 0: derivatives and hypothesis |
+//! | `variational/` | variational inequalities: a monotone P that need not be symmetric |
 //! | `cycle`, `monitor` | what can be seen of trouble in training: jumps, kinks, rows about to switch, cycles |
 //! | `piggyback/` | derivatives along a fixed-point iteration, and at its limit |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
@@ -140,6 +141,7 @@ mod solve;
 mod spectrum;
 pub mod svec;
 mod tangent;
+mod variational;
 
 pub use ambiguity::Ambiguity;
 pub use builder::{Affine, ProgramBuilder};
@@ -188,6 +190,7 @@ pub use settings::{
 pub use solution::{Refinement, Solution};
 pub use solve::interior_point;
 pub use tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent};
+pub use variational::{SplittingSettings, VariationalDerivative, VariationalInequality};
 
 /// The README's code, run as a test.
 #[cfg(doctest)]

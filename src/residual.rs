@@ -62,12 +62,24 @@ pub(crate) fn residual_and_size(
     s: &[f64],
 ) -> (Vec<f64>, f64) {
     let (n, m) = (program.n(), program.m());
-    let (q, b) = (program.q(), program.effective_b());
-    let (p, a) = (program.p(), program.effective_a());
     let mut f = vec![0.0; n + m];
-    let mut az = vec![0.0; n];
-    let (top, bottom) = f.split_at_mut(n);
-    p.multiply_symmetric_add(1.0, x, top);
+    program.p().multiply_symmetric_add(1.0, x, &mut f);
+    residual_and_size_with(program, program.p(), f, x, z, s)
+}
+
+/// The same with any P in place of the program's, its product Px in the first n of the n + m entries of f.
+pub(crate) fn residual_and_size_with(
+    program: &ConeProgram,
+    p: &SparseMatrix,
+    mut f: Vec<f64>,
+    x: &[f64],
+    z: &[f64],
+    s: &[f64],
+) -> (Vec<f64>, f64) {
+    let (q, b) = (program.q(), program.effective_b());
+    let a = program.effective_a();
+    let mut az = vec![0.0; program.n()];
+    let (top, bottom) = f.split_at_mut(program.n());
     a.multiply_transpose_add(1.0, z, &mut az);
     a.multiply_add(1.0, x, bottom);
     let floor = |vector: f64, matrix: &SparseMatrix| {

@@ -26,3 +26,4 @@ mod regularity;
 mod ridge;
 mod smoothing;
 mod support;
+mod variational;
