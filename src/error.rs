@@ -249,6 +249,20 @@ pub enum Error {
         /// The last point.
         last: Box<Iterate>,
     },
+    /// An iteration stopped at its limit, or left the finite numbers.
+    #[error(
+        "{method}: not converged after {iterations} iterations, relative change {change:e} above {tolerance:e}; raise the limit or take a smaller step"
+    )]
+    NotConverged {
+        /// The iteration.
+        method: &'static str,
+        /// How many there were.
+        iterations: usize,
+        /// The last relative change, infinite if it diverged.
+        change: f64,
+        /// What it had to come down to.
+        tolerance: f64,
+    },
     /// The interior-point solver refused the problem or panicked; its own words.
     #[error("the solver failed: {message}")]
     Solver {

@@ -80,6 +80,7 @@
 //! | `spectrum`, `operator`, `chain` | extreme eigenvalues; linear maps known by their products; the chain rule with its verdict |
 //! | `implicit/` | the implicit function theorem for a user's own equation F(x, y) = 0: derivatives and hypothesis |
 //! | `variational/` | variational inequalities: a monotone P that need not be symmetric |
+//! | `systems/` | built on these: monotone equilibrium layers |
 //! | `cycle`, `monitor` | what can be seen of trouble in training: jumps, kinks, rows about to switch, cycles |
 //! | `piggyback/` | derivatives along a fixed-point iteration, and at its limit |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
@@ -140,6 +141,7 @@ mod solution;
 mod solve;
 mod spectrum;
 pub mod svec;
+pub mod systems;
 mod tangent;
 mod variational;
 

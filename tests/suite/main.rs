@@ -3,6 +3,7 @@ mod builder;
 #[cfg(feature = "cli")]
 mod cli;
 mod derivative;
+mod equilibrium;
 mod families;
 mod generate;
 mod hostile;

@@ -1,0 +1,3 @@
+//! Systems built on the pieces above: equations whose solutions are differentiated implicitly.
+
+pub mod equilibrium;
