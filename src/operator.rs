@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::jacobian::DenseMatrix;
 use crate::parametrization::Parametrization;
 use crate::pattern::{SparseMatrix, check_finite};
-use crate::program::check_length;
+use crate::program::{check_length, check_memory};
 use crate::residual::ResidualJacobian;
 use crate::tangent::{DataTangent, dot};
 
@@ -108,10 +108,12 @@ impl LinearOperator for DenseMatrix {
 }
 
 impl DenseMatrix {
-    /// [`Error::Dimension`] unless it holds rows * cols values, [`Error::NonFinite`].
+    /// [`Error::Dimension`] unless it holds rows * cols values, [`Error::NonFinite`]; [`Error::TooLarge`] for more columns or rows than
+    /// memory, of which nothing need be stored.
     pub(crate) fn check(&self, what: &'static str) -> Result<()> {
         let entries = self.rows.saturating_mul(self.cols);
         check_length(what, entries, self.data.len())?;
+        check_memory(what, self.rows, self.cols)?;
         check_finite(what, &self.data)
     }
 
@@ -249,6 +251,7 @@ pub(crate) fn product<A: LinearOperator + ?Sized>(
     };
     check_length(what, from, u.len())?;
     check_finite(what, u)?;
+    check_memory("product with the operator", to, 1)?;
     let mut out = vec![0.0; to];
     if transpose {
         operator.apply_transpose(u, &mut out)?;

@@ -354,6 +354,19 @@ pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) ->
     }
 }
 
+/// [`Error::TooLarge`] unless there is memory for rows * cols numbers, and for a row and a column.
+pub(crate) fn check_memory(what: &'static str, rows: usize, cols: usize) -> Result<()> {
+    let entries = rows.saturating_mul(cols).max(rows).max(cols);
+    let mut probe: Vec<f64> = Vec::new();
+    probe
+        .try_reserve_exact(entries.saturating_add(1))
+        .map_err(|_| Error::TooLarge {
+            what,
+            bytes: 8 * entries as u128,
+            limit: isize::MAX as u128,
+        })
+}
+
 fn check_upper(p: &SparseMatrix) -> Result<()> {
     for column in 0..p.cols() {
         if let Some(&row) = p.column(column).0.iter().find(|&&i| i > column) {

@@ -22,7 +22,7 @@ const DENSE: usize = 2000;
 enum Factors {
     Sparse {
         symbolic: SymbolicLu<usize>,
-        numeric: NumericLu<usize, f64>,
+        numeric: Box<NumericLu<usize, f64>>,
     },
     Dense(PartialPivLu<f64>),
 }
@@ -172,7 +172,7 @@ fn sparse(matrix: &SparseMatrix, values: &[f64]) -> Result<Factors> {
     );
     let symbolic = factorize_symbolic_lu(view.symbolic(), LuSymbolicParams::default())
         .map_err(|_| BREAKDOWN)?;
-    let mut numeric = NumericLu::new();
+    let mut numeric = Box::new(NumericLu::new());
     let mut memory = MemBuffer::try_new(
         symbolic.factorize_numeric_lu_scratch::<f64>(Par::Seq, Default::default()),
     )

@@ -226,7 +226,8 @@ fn factor(inequality: &VariationalInequality, tau: f64, settings: &Settings) -> 
         let mut has_diagonal = false;
         for (&i, &v) in rows.iter().zip(entries) {
             if i > j && !has_diagonal {
-                (indices.push(j), values.push(PROXIMAL));
+                indices.push(j);
+                values.push(PROXIMAL);
                 has_diagonal = true;
             }
             has_diagonal |= i == j;
@@ -234,7 +235,8 @@ fn factor(inequality: &VariationalInequality, tau: f64, settings: &Settings) -> 
             values.push(if i == j { v + PROXIMAL } else { v });
         }
         if !has_diagonal {
-            (indices.push(j), values.push(PROXIMAL));
+            indices.push(j);
+            values.push(PROXIMAL);
         }
         let (rows, entries) = a.column(j);
         indices.extend(rows.iter().map(|i| n + i));

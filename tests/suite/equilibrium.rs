@@ -84,7 +84,7 @@ impl Parameters {
 
     fn tangent(&self, seed: u64) -> EquilibriumTangent {
         let mut random = Random::new(seed);
-        let mut t = self.layer().zero_tangent(self.x.cols);
+        let mut t = self.layer().zero_tangent(&self.x);
         t.m = random.normal();
         for part in [&mut t.a, &mut t.b, &mut t.u, &mut t.x] {
             part.data = random.normal_vec(part.data.len());
@@ -203,7 +203,7 @@ fn the_jacobian_is_that_of_differences() {
         let (_, bias) = golden_bias();
         let mut largest = 0.0_f64;
         for i in 0..60 {
-            let mut tangent = layer.zero_tangent(1);
+            let mut tangent = layer.zero_tangent(&x);
             tangent.bias[i] = 1.0;
             let dz = derivative.jvp(&tangent).unwrap();
             assert!(dz.trusted && dz.evidence.residual <= 1e-14);
@@ -524,10 +524,10 @@ fn layers_chain() {
     let dz = chain.push_forward(&[1.0]).unwrap();
     assert!(dz.trusted);
     let at = |h: f64| {
-        let mut tangent = first.layer().zero_tangent(2);
+        let mut tangent = first.layer().zero_tangent(&first.x);
         tangent.x.data = vec![1.0, -2.0, 0.5, 1.0];
         let x = first.moved(&tangent, h).solve();
-        let zero = second.layer().zero_tangent(2);
+        let zero = second.layer().zero_tangent(&second.x);
         Parameters {
             x,
             ..second.moved(&zero, 0.0)
@@ -649,6 +649,17 @@ fn malformed_layers_are_refused() {
             Err(Error::Dimension { .. })
         ));
     }
+    // Columns of nothing, as many as there are numbers.
+    let endless = dense(0, usize::MAX, Vec::new());
+    let weights = weights(0, 2);
+    let fixed = EquilibriumLayer::new(
+        weights,
+        dense(2, 0, Vec::new()),
+        vec![0.0; 2],
+        Activation::Relu,
+    );
+    let found = fixed.unwrap().forward(&endless, &forward);
+    assert!(matches!(found, Err(Error::TooLarge { .. })));
     let nan = layer.forward(&dense(1, 1, vec![f64::NAN]), &forward);
     assert!(matches!(nan, Err(Error::NonFinite { .. })));
     let x = dense(1, 1, vec![1.0]);
@@ -660,12 +671,12 @@ fn malformed_layers_are_refused() {
     ));
     let derivative = layer.derivative(&x, &found, &settings).unwrap();
     assert!(matches!(derivative.vjp(&two), Err(Error::Dimension { .. })));
-    let tangent = layer.zero_tangent(2);
+    let tangent = layer.zero_tangent(&two);
     assert!(matches!(
         derivative.jvp(&tangent),
         Err(Error::Dimension { .. })
     ));
-    let mut tangent = layer.zero_tangent(1);
+    let mut tangent = layer.zero_tangent(&x);
     tangent.m = f64::NAN;
     assert!(matches!(
         derivative.jvp(&tangent),

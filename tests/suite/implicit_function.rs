@@ -384,13 +384,12 @@ fn splittings_are_certified_with_a_bound_that_holds() {
         // M = m I + G'G + skew.
         let (g, s) = (random.normal_vec(n * n), random.normal_vec(n * n));
         let m = 0.05 + random.unit();
-        let mut data = vec![0.0; n * n];
-        for k in 0..n * n {
+        let entry = |k: usize| {
             let (i, j) = (k % n, k / n);
-            data[k] = (0..n).map(|l| g[i * n + l] * g[j * n + l]).sum::<f64>() + s[i * n + j]
-                - s[j * n + i]
-                + if i == j { m } else { 0.0 };
-        }
+            let gram: f64 = (0..n).map(|l| g[i * n + l] * g[j * n + l]).sum();
+            gram + s[i * n + j] - s[j * n + i] + if i == j { m } else { 0.0 }
+        };
+        let data: Vec<f64> = (0..n * n).map(entry).collect();
         let operator = dense(n, n, data.clone());
         let d: Vec<f64> = (0..n).map(|_| random.unit().round()).collect();
         let mut b = data;
@@ -608,6 +607,8 @@ fn equations_that_are_none_are_refused() {
     }
     assert!(dense(1, 1, vec![f64::NAN]).to_sparse("B").is_err());
     assert!(dense(2, 1, vec![1.0]).to_sparse("B").is_err());
+    let endless = dense(0, usize::MAX, Vec::new()).to_sparse("B");
+    assert!(matches!(endless, Err(Error::TooLarge { .. })));
     let function = ImplicitFunction::new(at(), &Elements::Single, &settings).unwrap();
     assert!(matches!(
         function.jvp(&[1.0, 2.0]),

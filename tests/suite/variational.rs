@@ -686,7 +686,7 @@ fn at_kinks_a_symmetric_p_has_the_program_s_element_and_certificate() {
         }
     }
     println!("{certified} certified, {refuted} refuted");
-    assert!(certified >= 30 && certified <= 150);
+    assert!((30..=150).contains(&certified));
 }
 
 #[test]

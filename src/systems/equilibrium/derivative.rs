@@ -10,6 +10,7 @@
 //! # References
 //! Winston, Kolter, Monotone operator equilibrium networks, 2020, Theorem 2.
 
+use super::column::{At, Column};
 use super::forward::Equilibrium;
 use super::layer::{EquilibriumLayer, to_dense};
 use crate::chain::DerivativeMap;
@@ -17,7 +18,7 @@ use crate::derivative::{Checked, Standing};
 use crate::error::Result;
 use crate::jacobian::DenseMatrix;
 use crate::kink::{Kink, Warning};
-use crate::linsolve::{Evidence, Square};
+use crate::linsolve::Evidence;
 use crate::meaning::Meaning;
 use crate::pattern::check_finite;
 use crate::program::check_length;
@@ -30,9 +31,6 @@ use faer::Mat;
 
 /// Newton steps from the equilibrium given: the map is piecewise affine, one is enough unless a row changes sides.
 const STEPS: usize = 5;
-
-/// The rounding of a sum relative to its terms.
-const ROUNDING: f64 = 2.5 * f64::EPSILON;
 
 /// A direction, or a gradient, in the parameters and inputs of an [`EquilibriumLayer`].
 #[derive(Debug, Clone, PartialEq)]
@@ -84,89 +82,6 @@ impl EquilibriumTangent {
     }
 }
 
-/// One column's system on the rows that move.
-#[derive(Debug)]
-struct Column {
-    rows: Vec<usize>,
-    slopes: Vec<f64>,
-    factored: Square,
-}
-
-impl Column {
-    /// At one slope for each row.
-    fn new(layer: &EquilibriumLayer, slopes: &[f64], settings: &Settings) -> Result<Self> {
-        let rows: Vec<usize> = (0..slopes.len()).filter(|i| slopes[*i] != 0.0).collect();
-        let slopes: Vec<f64> = rows.iter().map(|&i| slopes[i]).collect();
-        let k = rows.len();
-        let mut data = Vec::with_capacity(k * k);
-        for &j in &rows {
-            for (&i, d) in rows.iter().zip(&slopes) {
-                data.push(if i == j { 1.0 } else { 0.0 } - d * layer.w[(i, j)]);
-            }
-        }
-        let matrix = DenseMatrix {
-            rows: k,
-            cols: k,
-            data,
-        };
-        Ok(Self {
-            factored: Square::new(matrix.to_sparse("I - D W")?, None, settings.linear)?,
-            rows,
-            slopes,
-        })
-    }
-
-    /// (I - D W)^-1 D r.
-    fn forward(&self, r: &[f64]) -> Result<(Vec<f64>, Evidence)> {
-        let rhs: Vec<f64> = self
-            .of_rows(r)
-            .zip(&self.slopes)
-            .map(|(r, d)| r * d)
-            .collect();
-        let (solved, evidence) = self.factored.solve(&rhs, false)?;
-        Ok((self.spread(&solved, r.len()), evidence))
-    }
-
-    /// (I - D W)^-1 r for any r: u = r off the rows, and (I - D W)_SS u_S = r_S + D_S W u_rest on them.
-    fn newton(&self, layer: &EquilibriumLayer, r: &[f64]) -> Result<Vec<f64>> {
-        let mut u = r.to_vec();
-        for &i in &self.rows {
-            u[i] = 0.0;
-        }
-        let from_rest = |i: usize| (0..u.len()).map(|j| layer.w[(i, j)] * u[j]).sum::<f64>();
-        let rhs = self.rows.iter().zip(&self.slopes);
-        let rhs: Vec<f64> = rhs.map(|(&i, d)| r[i] + d * from_rest(i)).collect();
-        let (solved, _) = self.factored.solve(&rhs, false)?;
-        for (&i, s) in self.rows.iter().zip(&solved) {
-            u[i] = *s;
-        }
-        Ok(u)
-    }
-
-    /// D (I - D W)^-T g on the rows, 0 off them.
-    fn backward(&self, g: &[f64]) -> Result<(Vec<f64>, Evidence)> {
-        let rhs: Vec<f64> = self.of_rows(g).collect();
-        let (mut solved, evidence) = self.factored.solve(&rhs, true)?;
-        solved
-            .iter_mut()
-            .zip(&self.slopes)
-            .for_each(|(s, d)| *s *= d);
-        Ok((self.spread(&solved, g.len()), evidence))
-    }
-
-    fn of_rows<'a>(&'a self, v: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
-        self.rows.iter().map(|&i| v[i])
-    }
-
-    fn spread(&self, v: &[f64], len: usize) -> Vec<f64> {
-        let mut out = vec![0.0; len];
-        for (&i, v) in self.rows.iter().zip(v) {
-            out[i] = *v;
-        }
-        out
-    }
-}
-
 /// The derivative of the equilibrium in A, B, m (or W), U, b and x, all columns at once.
 ///
 /// Preparing costs a factorization of order |S| for each column, refinement of z by Newton steps on the same factors, and a condition
@@ -176,6 +91,8 @@ impl Column {
 #[derive(Debug)]
 pub struct EquilibriumDerivative<'a> {
     layer: &'a EquilibriumLayer,
+    /// Zero, with the shapes of everything.
+    zero: EquilibriumTangent,
     x: Mat<f64>,
     z: Mat<f64>,
     columns: Vec<Column>,
@@ -204,6 +121,7 @@ impl EquilibriumLayer {
         check_length("rows of z", self.n(), z.rows)?;
         check_length("columns of z", x.cols, z.cols)?;
         z.check("z")?;
+        let zero = self.zero_tangent(x);
         let x = to_mat(x);
         let mut refined = Mat::<f64>::zeros(self.n(), x.ncols());
         let (mut columns, mut kinks) = (Vec::new(), Vec::new());
@@ -278,6 +196,7 @@ impl EquilibriumLayer {
         };
         Ok(EquilibriumDerivative {
             layer: self,
+            zero,
             x,
             z: refined,
             columns,
@@ -337,59 +256,6 @@ fn taken(selection: Selection) -> Selection {
     }
 }
 
-/// One column's z with what follows from it.
-struct At {
-    z: Vec<f64>,
-    slopes: Vec<f64>,
-    /// From each pre-activation to its nearest kink.
-    distances: Vec<f64>,
-    /// prox(t) - z.
-    residual: Vec<f64>,
-    /// The sizes of the terms of t.
-    terms: Vec<f64>,
-}
-
-impl At {
-    fn new(layer: &EquilibriumLayer, z: Vec<f64>, c: &[f64], inputs: &[f64]) -> Self {
-        let n = z.len();
-        let mut at = Self {
-            slopes: Vec::with_capacity(n),
-            distances: Vec::with_capacity(n),
-            residual: Vec::with_capacity(n),
-            terms: Vec::with_capacity(n),
-            z,
-        };
-        for i in 0..n {
-            let (mut t, mut terms) = (c[i], layer.bias[i].abs());
-            for (j, z) in at.z.iter().enumerate() {
-                let term = layer.w[(i, j)] * z;
-                t += term;
-                terms += term.abs();
-            }
-            for (k, x) in inputs.iter().enumerate() {
-                terms += (layer.u[(i, k)] * x).abs();
-            }
-            let (slope, distance) = layer.activation.slope(t);
-            at.slopes.push(slope);
-            at.distances.push(distance);
-            at.residual.push(layer.activation.prox(t, 1.0) - at.z[i]);
-            at.terms.push(terms);
-        }
-        at
-    }
-
-    fn relative(&self) -> f64 {
-        norm_max(&self.residual) / (1.0 + norm_max(&self.terms))
-    }
-
-    /// The residual, each row at least the rounding of its terms.
-    fn floored(&self) -> Vec<f64> {
-        let rows = self.residual.iter().zip(&self.terms);
-        rows.map(|(r, t)| r.abs().max(ROUNDING * t).copysign(*r))
-            .collect()
-    }
-}
-
 impl EquilibriumDerivative<'_> {
     /// z, refined, n x columns.
     pub fn z(&self) -> DenseMatrix {
@@ -418,7 +284,7 @@ impl EquilibriumDerivative<'_> {
     /// [`crate::Error::Dimension`], [`crate::Error::NonFinite`]; [`crate::Error::NotTrusted`] under `strict`.
     pub fn jvp(&self, tangent: &EquilibriumTangent) -> Result<Checked<DenseMatrix>> {
         let layer = self.layer;
-        tangent.check(&layer.zero_tangent(self.x.ncols()))?;
+        tangent.check(&self.zero)?;
         let dw = match &layer.weights {
             Some(weights) => weights.push_forward(tangent.m, &tangent.a, &tangent.b),
             None => to_mat(&tangent.w),
@@ -466,7 +332,7 @@ impl EquilibriumDerivative<'_> {
             }
         }
         worst.error = worst.error.max(self.error);
-        let mut value = layer.zero_tangent(count);
+        let mut value = self.zero.clone();
         let of_w = &h * self.z.transpose();
         match &layer.weights {
             Some(weights) => (value.m, value.a, value.b) = weights.pull_back(&of_w),
@@ -478,7 +344,7 @@ impl EquilibriumDerivative<'_> {
         }
         value.x = to_dense(&(layer.u.transpose() * &h));
         // A large seed can overflow.
-        value.check(&layer.zero_tangent(count))?;
+        value.check(&self.zero)?;
         self.standing.checked(value, worst)
     }
 }
@@ -493,7 +359,7 @@ impl DerivativeMap for EquilibriumDerivative<'_> {
     }
     fn push_forward(&self, dx: &[f64]) -> Result<Checked<Vec<f64>>> {
         check_length("dx", self.inputs(), dx.len())?;
-        let mut tangent = self.layer.zero_tangent(self.x.ncols());
+        let mut tangent = self.zero.clone();
         tangent.x.data.copy_from_slice(dx);
         Ok(self.jvp(&tangent)?.map(|dz| dz.data))
     }

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::implicit::Invertibility;
 use crate::jacobian::DenseMatrix;
 use crate::pattern::check_finite;
-use crate::program::check_length;
+use crate::program::{check_length, check_memory};
 use crate::settings::check_positive;
 use crate::spectrum::{least_eigenvalue, spectral_norm, to_mat};
 use faer::Mat;
@@ -273,8 +273,8 @@ impl EquilibriumLayer {
         }
     }
 
-    /// A zero direction in all parameters and in `columns` inputs.
-    pub fn zero_tangent(&self, columns: usize) -> EquilibriumTangent {
+    /// A zero direction in all parameters and in inputs x.
+    pub fn zero_tangent(&self, x: &DenseMatrix) -> EquilibriumTangent {
         let zeros = |rows: usize, cols: usize| DenseMatrix {
             rows,
             cols,
@@ -292,7 +292,11 @@ impl EquilibriumLayer {
             w,
             u: zeros(n, self.inputs()),
             bias: vec![0.0; n],
-            x: zeros(self.inputs(), columns),
+            x: DenseMatrix {
+                rows: x.rows,
+                cols: x.cols,
+                data: vec![0.0; x.data.len()],
+            },
         }
     }
 
@@ -300,6 +304,7 @@ impl EquilibriumLayer {
     pub(super) fn injected(&self, x: &DenseMatrix) -> Result<Mat<f64>> {
         check_length("rows of x", self.inputs(), x.rows)?;
         x.check("x")?;
+        check_memory("z", self.n(), x.cols)?;
         let product = &self.u * to_mat(x);
         Ok(Mat::from_fn(self.n(), x.cols, |i, j| {
             product[(i, j)] + self.bias[i]

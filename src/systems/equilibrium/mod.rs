@@ -16,6 +16,7 @@
 //! Winston, Kolter, Monotone operator equilibrium networks, 2020: Prop. 1 (the form of W), Thm 2 (the backward pass), section 3.3
 //! (splittings).
 
+mod column;
 mod derivative;
 mod forward;
 mod layer;
