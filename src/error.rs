@@ -251,16 +251,16 @@ pub enum Error {
     },
     /// An iteration stopped at its limit, or left the finite numbers.
     #[error(
-        "{method}: not converged after {iterations} iterations, relative change {change:e} above {tolerance:e}; raise the limit or take a smaller step"
+        "{method}: not converged after {iterations} iterations, at {reached:e} of {tolerance:e}; raise the limit, rescale the data or take a smaller step"
     )]
     NotConverged {
         /// The iteration.
         method: &'static str,
         /// How many there were.
         iterations: usize,
-        /// The last relative change, infinite if it diverged.
-        change: f64,
-        /// What it had to come down to.
+        /// What it reached: the last relative change, or the gap; infinite if it diverged.
+        reached: f64,
+        /// What it had to reach.
         tolerance: f64,
     },
     /// The interior-point solver refused the problem or panicked; its own words.
@@ -312,6 +312,63 @@ pub enum Error {
         index: usize,
         /// The value.
         value: f64,
+    },
+    /// A weight of a penalty is not positive and finite.
+    #[error(
+        "penalty parameter {index} is {value}; every lambda and ridge must be positive and finite"
+    )]
+    Penalty {
+        /// Position among the penalty's parameters.
+        index: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// A column of a design matrix holds nothing.
+    #[error(
+        "column {column} of X is zero: its coefficient is 0 for every lambda; leave the column out"
+    )]
+    ZeroColumn {
+        /// The column.
+        column: usize,
+    },
+    /// The data ask for no coefficient at all.
+    #[error(
+        "X'r is zero at beta = 0 (is y zero?): every coefficient is 0 for every lambda, and there is nothing to fit"
+    )]
+    NoSignal,
+    /// The label of a point is neither -1 nor 1.
+    #[error("label {index} is {value}; labels are -1 and 1")]
+    Label {
+        /// The point.
+        index: usize,
+        /// Its label.
+        value: f64,
+    },
+    /// Columns of a design matrix that depend on each other decide the solution: it is not unique, or not differentiable.
+    #[error(
+        "columns {columns:?} of X are linearly dependent (relative pivot {pivot:e}) and all reach their lambda: add a ridge, or leave one out"
+    )]
+    DependentColumns {
+        /// The columns of one dependency.
+        columns: Vec<usize>,
+        /// Squared relative distance of the last one from the others.
+        pivot: f64,
+    },
+    /// Something is asked for that another loss than the regression's has.
+    #[error("{what} needs the loss of {needed}")]
+    Loss {
+        /// What is asked for.
+        what: &'static str,
+        /// The loss it is defined for.
+        needed: &'static str,
+    },
+    /// Folds that do not fit the data.
+    #[error("fold {fold}: {reason}")]
+    Fold {
+        /// Position of the fold.
+        fold: usize,
+        /// What is wrong.
+        reason: String,
     },
     /// A dense object would be too large.
     #[error("{what} needs {bytes} bytes, more than the {limit} allowed; ask for parts of it")]

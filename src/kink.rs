@@ -71,7 +71,7 @@ pub(crate) fn row_states(projection: &Projection, kinks: &[Kink]) -> Vec<RowStat
     states
 }
 
-/// A reason for doubt. All but `NearKink` mean that the derivative is not trusted.
+/// A reason for doubt. All but `NearKink`, `NearKnot` and `Unrefined` mean that the derivative is not trusted.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -125,33 +125,54 @@ pub enum Warning {
         /// What is in the way.
         reason: &'static str,
     },
+    /// A sparse regression is at a knot of its path: the coefficients of some columns are 0 and their correlations at their bounds.
+    AtKnot(Knot),
+    /// It is close to one: the derivative is right here, and another one a little further.
+    NearKnot(Knot),
+}
+
+/// Columns of a sparse regression that are about to enter or leave its support.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Knot {
+    /// The columns, in increasing order.
+    pub columns: Vec<usize>,
+    /// The least relative distance to the knot: of a correlation to its bound lambda_j, as a part of lambda_j; of a coefficient to 0, as
+    /// what it changes its correlation by.
+    pub margin: f64,
 }
 
 impl Warning {
     /// True if the derivative is not to be trusted.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, Warning::NearKink(_) | Warning::Unrefined)
+        !matches!(
+            self,
+            Warning::NearKink(_) | Warning::NearKnot(_) | Warning::Unrefined
+        )
     }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = |k: &Kink| {
-            let shown: Vec<String> = k.rows.iter().take(5).map(ToString::to_string).collect();
-            let more = if k.rows.len() > 5 {
-                format!(" and {} more", k.rows.len() - 5)
+        let few = |all: &[usize]| {
+            let shown: Vec<String> = all.iter().take(5).map(ToString::to_string).collect();
+            let more = if all.len() > 5 {
+                format!(" and {} more", all.len() - 5)
             } else {
                 String::new()
             };
+            shown.join(", ") + &more
+        };
+        let place = |k: &Kink| {
             format!(
-                "cone {} ({}), rows {}{more}, {}, margin {:.1e}",
+                "cone {} ({}), rows {}, {}, margin {:.1e}",
                 k.cone,
                 k.kind,
-                shown.join(", "),
+                few(&k.rows),
                 k.at,
                 k.margin
             )
         };
+        let columns = |k: &Knot| format!("columns {}, margin {:.1e}", few(&k.columns), k.margin);
         match self {
             Warning::LinearResidual {
                 residual,
@@ -187,6 +208,16 @@ impl fmt::Display for Warning {
             Warning::PointError { error } => write!(
                 f,
                 "the solution is known only to an estimated relative error of {error:.1e}, and the derivative no better"
+            ),
+            Warning::AtKnot(k) => write!(
+                f,
+                "the point is at a knot of the path ({}); the derivative is one element of the conservative Jacobian",
+                columns(k)
+            ),
+            Warning::NearKnot(k) => write!(
+                f,
+                "the point is close to a knot of the path ({})",
+                columns(k)
             ),
             Warning::Unrefined => f.write_str(
                 "the solution was not refined: expect errors of 1e-8 to 1e-3 in the derivative",

@@ -80,9 +80,9 @@
 //! | `spectrum`, `operator`, `chain` | extreme eigenvalues; linear maps known by their products; the chain rule with its verdict |
 //! | `implicit/` | the implicit function theorem for a user's own equation F(x, y) = 0: derivatives and hypothesis |
 //! | `variational/` | variational inequalities: a monotone P that need not be symmetric |
-//! | `systems/` | built on these: monotone equilibrium layers |
 //! | `cycle`, `monitor` | what can be seen of trouble in training: jumps, kinks, rows about to switch, cycles |
 //! | `piggyback/` | derivatives along a fixed-point iteration, and at its limit |
+//! | `systems/` | built on all this: monotone equilibrium layers, sparse regressions and the tuning of their penalties |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
 //! Imports run down this list, never up.
@@ -164,7 +164,7 @@ pub use implicit::{
     SingularElement,
 };
 pub use jacobian::{DataCoordinate, DenseMatrix, SolutionCoordinate};
-pub use kink::{Kink, RowState, Warning};
+pub use kink::{Kink, Knot, RowState, Warning};
 pub use lagrangian::{Differenced, Envelope, lagrangian_jvp, lagrangian_vjp};
 pub use layer::{
     ConicLayer, ForwardPath, ForwardSolver, LayerCounts, LayerData, LayerSettings,

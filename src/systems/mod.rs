@@ -1,3 +1,4 @@
-//! Systems built on the pieces above: equations whose solutions are differentiated implicitly.
+//! Systems built on the pieces above, each with its own solver, derivatives and evidence.
 
 pub mod equilibrium;
+pub mod lasso;

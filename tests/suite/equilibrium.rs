@@ -557,7 +557,7 @@ fn an_iteration_that_does_not_converge_says_so() {
     let short = run(Iteration::PeacemanRachford { step: Some(0.5) }, 10);
     assert!(matches!(
         short,
-        Error::NotConverged { method: "Peaceman-Rachford", iterations: 10, change, .. } if change > 1e-10
+        Error::NotConverged { method: "Peaceman-Rachford", iterations: 10, reached, .. } if reached > 1e-10
     ));
     // A step far too long leaves the finite numbers.
     let error = run(Iteration::ForwardBackward { step: Some(50.0) }, 10_000);

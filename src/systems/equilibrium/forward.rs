@@ -153,7 +153,7 @@ fn not_converged(
     Error::NotConverged {
         method,
         iterations,
-        change,
+        reached: change,
         tolerance: settings.tolerance,
     }
 }
