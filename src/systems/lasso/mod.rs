@@ -24,6 +24,7 @@
 //! non-smooth convex learning, 2022.
 
 mod cholesky;
+mod criterion;
 mod derivative;
 mod descent;
 mod design;
@@ -35,8 +36,10 @@ mod penalty;
 mod polish;
 mod regression;
 mod settings;
+mod tune;
 mod twin;
 
+pub use criterion::{Criterion, CrossValidation, Degrees, Evaluation, Folds, HoldOut, Sure};
 pub use derivative::{FitCotangent, FitDerivative, FitTangent};
 pub use design::Design;
 pub use fit::Fit;
@@ -44,3 +47,4 @@ pub use loss::Loss;
 pub use penalty::Penalty;
 pub use regression::SparseRegression;
 pub use settings::{FitSettings, Route};
+pub use tune::{TuneSettings, TuneStep, TuneStop, Tuned, tune};
