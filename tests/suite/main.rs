@@ -13,6 +13,7 @@ mod implicit_function;
 mod indeterminate;
 mod lagrangian;
 mod lapack;
+mod lasso;
 mod layer;
 mod lsqr;
 mod monitor;
