@@ -213,3 +213,8 @@ struct NonsmoothGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/iterations.md")]
 struct IterationsGuide;
+
+/// The guide to sparse regressions, its code run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/lasso.md")]
+struct LassoGuide;
