@@ -11,12 +11,13 @@ backward is the gradient in all of P, q, A and b.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import sys
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib import metadata
 from pathlib import Path
@@ -73,6 +74,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=40.0, help="of a layer on a family, after which it repeats no more")
     parser.add_argument("--items", type=int, default=16, help="of a batch whose gradients are compared with the reference")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="keeps each family's numbers; those in it are not measured again"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     return parser.parse_args()
@@ -264,7 +268,7 @@ def plot(rows: list[Row], path: Path) -> None:
     left.axvline(1.0, color=COLOURS["conediff"], linewidth=1)
     left.set(xscale="log", xlabel="time / conediff's, forward and backward", yticks=ticks, yticklabels=families)
     left.set_xlim(right=3.0 * left.get_xlim()[1])
-    left.invert_yaxis()
+    left.set_ylim(y - 0.5, -1.0)
     right.set(xscale="log", xlabel="gradient's relative error: median (dot), largest (bar)")
     for axis in (left, right):
         axis.tick_params(axis="y", length=0)
@@ -294,10 +298,15 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(options.threads)
-    rows = []
+    kept = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
+    rows = [Row(**fields) for fields in kept]
     for family in options.families or FAMILIES:
+        if any(row.family == family for row in rows):
+            continue
         new = run(family, options, options.layers)
         rows += new
+        if options.json:
+            options.json.write_text(json.dumps([asdict(row) for row in rows]))
         print(f"\n{family}, batch {new[0].batch}\n" + "\n".join(table(new)), flush=True)
     text = report(rows, options, missing)
     print("\n" + text)
