@@ -2,8 +2,9 @@
 
 use crate::error::{detached, exception};
 use crate::matrix::{Compressed, Triangle, sparse};
+use crate::pool::Pool;
 use crate::settings::{ConeArgument, settings};
-use crate::solved::{Pool, Solved};
+use crate::solved::Solved;
 use conediff::{
     ConeProgram, ConicLayer, DataTangent, Derivative, Error, ForwardPath, LayerData, Solution,
 };

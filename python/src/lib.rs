@@ -6,17 +6,21 @@
 #![allow(clippy::too_many_arguments)]
 
 mod error;
+mod evidence;
 mod layer;
 mod matrix;
+mod pool;
 mod settings;
 mod solved;
 
 #[pyo3::pymodule]
 mod _core {
     #[pymodule_export]
+    use super::evidence::Evidence;
+    #[pymodule_export]
     use super::layer::Layer;
     #[pymodule_export]
-    use super::solved::{Evidence, Solved};
+    use super::solved::Solved;
 
     #[pymodule_export]
     #[allow(non_upper_case_globals)]

@@ -1,7 +1,9 @@
 //! The answers of a batch, and their derivatives.
 
 use crate::error::{detached, exception};
+use crate::evidence::{Evidence, sentences};
 use crate::matrix::Triangle;
+use crate::pool::Pool;
 use conediff::{
     Checked, DataTangent, Derivative, DerivativeWorkspace, Error, ForwardPath, Indeterminate,
     Meaning, Result, Solution, SolutionTangent, Wanted,
@@ -9,49 +11,7 @@ use conediff::{
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
-
-/// The threads of a layer and of its answers, and the process they live in; none for one thread.
-#[derive(Clone)]
-pub struct Pool(Option<(Arc<rayon::ThreadPool>, u32)>);
-
-impl Pool {
-    /// As many threads, 0 for one for each processor.
-    pub fn new(threads: usize) -> Result<Self> {
-        if threads == 1 {
-            return Ok(Self(None));
-        }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|e| Error::Threads {
-            threads,
-            message: e.to_string(),
-        })?;
-        Ok(Self(Some((Arc::new(pool), std::process::id()))))
-    }
-
-    /// A value for each of the first `count` numbers, in order. Each thread makes its own memory. After a fork, which threads do not
-    /// survive, one by one.
-    pub fn map<W, T: Send>(
-        &self,
-        count: usize,
-        memory: impl Fn() -> W + Sync + Send,
-        act: impl Fn(&mut W, usize) -> T + Sync + Send,
-    ) -> Vec<T> {
-        match &self.0 {
-            Some((pool, process)) if count > 1 && *process == std::process::id() => {
-                pool.install(|| {
-                    let all = (0..count).into_par_iter();
-                    all.map_init(memory, act).collect()
-                })
-            }
-            _ => {
-                let mut memory = memory();
-                (0..count).map(|k| act(&mut memory, k)).collect()
-            }
-        }
-    }
-}
 
 /// A batch of answers.
 #[pyclass(frozen, module = "conediff._core")]
@@ -553,132 +513,4 @@ fn trust_of_value<T>(checked: &mut Checked<T>) {
     });
     checked.trusted = !checked.warnings.iter().any(Warning::is_fatal);
     checked.meaning = Meaning::Derivative;
-}
-
-fn sentences(warnings: &[conediff::Warning]) -> Vec<String> {
-    warnings.iter().map(ToString::to_string).collect()
-}
-
-/// What is known of a row.
-struct RowEvidence {
-    meaning: Meaning,
-    evidence: conediff::Evidence,
-    trusted: bool,
-    warnings: Vec<conediff::Warning>,
-}
-
-/// How right derivatives are, a row each; the error of a row that has none.
-#[pyclass(frozen, module = "conediff._core")]
-pub struct Evidence {
-    rows: Vec<Result<RowEvidence>>,
-    items: Vec<usize>,
-}
-
-impl Evidence {
-    fn new<T>(rows: Vec<Outcome<T>>, items: &[usize]) -> Self {
-        let of = |row: Outcome<T>| {
-            row.map(|checked| RowEvidence {
-                meaning: checked.meaning,
-                evidence: checked.evidence,
-                trusted: checked.trusted,
-                warnings: checked.warnings,
-            })
-        };
-        Self {
-            rows: rows.into_iter().map(of).collect(),
-            items: items.to_vec(),
-        }
-    }
-
-    fn numbers<'py>(
-        &self,
-        py: Python<'py>,
-        of: impl Fn(&RowEvidence) -> f64,
-    ) -> Bound<'py, PyArray1<f64>> {
-        let numbers = self.rows.iter().map(|r| r.as_ref().map_or(f64::NAN, &of));
-        PyArray1::from_vec(py, numbers.collect())
-    }
-
-    fn row(&self, row: usize) -> PyResult<&Result<RowEvidence>> {
-        let found = self.rows.get(row);
-        found.ok_or_else(|| PyIndexError::new_err(format!("row {row} of {}", self.rows.len())))
-    }
-}
-
-#[pymethods]
-impl Evidence {
-    /// Which rows are trusted.
-    fn trusted<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<bool>> {
-        let trusted = self
-            .rows
-            .iter()
-            .map(|r| r.as_ref().is_ok_and(|r| r.trusted));
-        PyArray1::from_vec(py, trusted.collect())
-    }
-
-    /// True if every row is.
-    fn all_trusted(&self) -> bool {
-        self.rows
-            .iter()
-            .all(|r| r.as_ref().is_ok_and(|r| r.trusted))
-    }
-
-    /// Relative residuals of the linear step.
-    fn residual<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        self.numbers(py, |r| r.evidence.residual)
-    }
-
-    /// Estimated relative errors.
-    fn error<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        self.numbers(py, |r| r.evidence.error)
-    }
-
-    /// Condition estimates.
-    fn condition<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        self.numbers(py, |r| r.evidence.condition)
-    }
-
-    /// The first row without a derivative whose item was solved: its number, its item and the exception.
-    fn failure(&self, py: Python<'_>) -> Option<(usize, usize, Py<PyAny>)> {
-        let failed = |(row, outcome): (usize, &Result<RowEvidence>)| {
-            let error = outcome.as_ref().err()?;
-            let value = exception(py, error).into_value(py).into_any();
-            Some((row, self.items[row], value))
-        };
-        self.rows.iter().enumerate().find_map(failed)
-    }
-
-    /// The first row that is not trusted though it has a derivative: its number, its item and the reasons.
-    fn doubt(&self) -> Option<(usize, usize, Vec<String>)> {
-        let doubtful = |(row, outcome): (usize, &Result<RowEvidence>)| match outcome {
-            Ok(found) if !found.trusted => Some((row, self.items[row], sentences(&found.warnings))),
-            _ => None,
-        };
-        self.rows.iter().enumerate().find_map(doubtful)
-    }
-
-    /// The warnings of a row, in sentences.
-    fn warnings(&self, row: usize) -> PyResult<Vec<String>> {
-        Ok(match self.row(row)? {
-            Ok(found) => sentences(&found.warnings),
-            Err(error) => vec![error.to_string()],
-        })
-    }
-
-    /// Everything known of a row's linear step, as JSON; null if it has none.
-    fn evidence(&self, row: usize) -> PyResult<String> {
-        let json = match self.row(row)? {
-            Ok(found) => serde_json::to_value(found.evidence).unwrap_or_default(),
-            Err(_) => serde_json::Value::Null,
-        };
-        Ok(json.to_string())
-    }
-
-    /// What a row is, in words.
-    fn meaning(&self, row: usize) -> PyResult<String> {
-        Ok(match self.row(row)? {
-            Ok(found) => found.meaning.to_string(),
-            Err(_) => "nothing".into(),
-        })
-    }
 }
