@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = [
@@ -131,8 +131,3 @@ def _to_core(index: int, cone: Cone) -> tuple:
     error = ConeError(f"cone {index}: {cone!r} is no cone; use those of conediff, such as conediff.Nonnegative(3)")
     error.cone, error.reason = index, f"{cone!r} is no cone"
     raise error
-
-
-def total_rows(cones: Sequence[Cone]) -> int:
-    """The rows of all cones."""
-    return sum(cone.rows for cone in cones)
