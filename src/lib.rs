@@ -83,6 +83,7 @@
 //! | `cycle`, `monitor` | what can be seen of trouble in training: jumps, kinks, rows about to switch, cycles |
 //! | `piggyback/` | derivatives along a fixed-point iteration, and at its limit |
 //! | `systems/` | built on all this: monotone equilibrium layers, sparse regressions and the tuning of their penalties |
+//! | `integration/` | layers on the tensors of burn and candle (features of those names) |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
 //! Imports run down this list, never up.
@@ -110,6 +111,8 @@ mod generate;
 mod gradcheck;
 mod hull;
 mod implicit;
+#[cfg(any(feature = "burn", feature = "candle"))]
+pub mod integration;
 mod jacobian;
 mod json;
 mod kink;
@@ -218,3 +221,8 @@ struct IterationsGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/lasso.md")]
 struct LassoGuide;
+
+/// The guide to other frameworks' tensors, its code run as a test.
+#[cfg(all(doctest, feature = "burn", feature = "candle"))]
+#[doc = include_str!("../docs/frameworks.md")]
+struct FrameworksGuide;

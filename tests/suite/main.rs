@@ -11,6 +11,8 @@ mod hull;
 mod implicit;
 mod implicit_function;
 mod indeterminate;
+#[cfg(any(feature = "burn", feature = "candle"))]
+mod integration;
 mod lagrangian;
 mod lapack;
 mod lasso;

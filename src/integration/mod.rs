@@ -1,0 +1,79 @@
+//! Layers on the tensors of Rust's machine learning frameworks, built on the crate's public parts alone.
+//!
+//! [`burn`](self::burn) (feature `burn`) and [`candle`](self::candle) (feature `candle`) each have a `Layer`: any of P, q, A, b are
+//! tensors, one row an item, and x, z, s come back as tensors through which the framework's own backward pass flows. Tensors may be of any
+//! float type; the program is solved and differentiated in f64, and the answer rounded to the tensors' type once.
+//!
+//! Both have `with_vjp`, too: a tensor with a backward of one's own, for every other derivative of this crate.
+//!
+//! A tensor of gradients cannot say how right it is. [`GradientReport`] does, for each item, after the backward pass.
+
+mod rows;
+
+#[cfg(feature = "burn")]
+pub mod burn;
+#[cfg(feature = "candle")]
+pub mod candle;
+
+use crate::{Checked, Error, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What becomes of an item that has no solution, or whose derivative fails (also one that is not trusted, under `strict`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// The first failed item's error is the batch's. The default: nobody overlooks it.
+    #[default]
+    Error,
+    /// The item's solution and gradients are NaN, the others exact; errors are in the answer and in the report.
+    Nan,
+    /// The same with zeros: the item has no say in a sum over the batch.
+    Zero,
+}
+
+impl OnFailure {
+    /// What fills the rows of a failed item.
+    fn filling(self) -> f64 {
+        match self {
+            OnFailure::Zero => 0.0,
+            _ => f64::NAN,
+        }
+    }
+}
+
+/// What is known of the gradients that a backward pass took through a layer's answer: for each item the verdict, without the value,
+/// or the error. One report for each answer; the last backward pass counts.
+#[derive(Debug, Clone, Default)]
+pub struct GradientReport(Arc<Mutex<Option<Vec<Result<Checked<()>>>>>>);
+
+impl GradientReport {
+    /// The items, in order; `None` before a backward pass.
+    pub fn items(&self) -> Option<Vec<Result<Checked<()>>>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// True if every item's gradient is trusted; `None` before a backward pass.
+    pub fn is_trusted(&self) -> Option<bool> {
+        let is_trusted = |item: &Result<Checked<()>>| item.as_ref().is_ok_and(|c| c.trusted);
+        Some(self.items()?.iter().all(is_trusted))
+    }
+
+    fn set(&self, items: Vec<Result<Checked<()>>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(items);
+    }
+}
+
+/// An item's error.
+#[derive(Debug, Clone)]
+struct Failure {
+    item: usize,
+    error: Error,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "item {}: {}", self.item, self.error)
+    }
+}
