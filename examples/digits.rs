@@ -26,11 +26,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use plotters::prelude::*;
 
 const PIXELS: usize = 64;
-const UNITS: usize = 40;
+const UNITS: usize = 60;
 const MARGIN: f64 = 1.0;
-const BATCH: usize = 64;
+const BATCH: usize = 32;
 const EPOCHS: usize = 15;
-const RATE: f64 = 5e-3;
+const RATE: f64 = 2e-2;
 
 /// An image, its pixels in [0, 1], with its digit.
 type Sample = (Vec<f64>, usize);
@@ -43,7 +43,7 @@ fn data() -> Result<(Vec<Sample>, Vec<Sample>)> {
         let pixels: Option<Vec<f64>> = pixels.chars().map(level).collect();
         samples.push((pixels.ok_or("a pixel that is none")?, digit.parse()?));
     }
-    // Every fifth, since neighbours are of the same writer as often as others.
+    // Every fifth image is for testing.
     let (test, train): (Vec<_>, Vec<_>) = samples
         .into_iter()
         .enumerate()
@@ -70,7 +70,7 @@ struct Output {
 impl Network {
     fn new(device: &Device) -> Self {
         let matrix = |rows: usize, columns: usize| {
-            let spread = 1.0 / (columns as f64).sqrt();
+            let spread = 0.5 / (columns as f64).sqrt();
             let normal = Distribution::Normal(0.0, spread);
             Param::from_tensor(Tensor::random([rows, columns], normal, device))
         };
@@ -133,7 +133,11 @@ impl Network {
     /// The digits it takes the images for.
     fn classify(&self, samples: &[&Sample]) -> Result<Vec<usize>> {
         let found = self.forward(samples)?.logits.argmax(1);
-        Ok(found.into_data().iter::<i64>().map(|d| d as usize).collect())
+        Ok(found
+            .into_data()
+            .iter::<i64>()
+            .map(|d| d as usize)
+            .collect())
     }
 }
 
@@ -264,8 +268,13 @@ fn plot(epochs: &[Epoch], wrong: &[(&Sample, usize)]) -> Result<()> {
         figure::legend(&mut chart, SeriesLabelPosition::MiddleRight)?;
 
         let text = ("sans-serif", 30).into_font().color(&INK);
-        right.titled("Test images it gets wrong", ("sans-serif", 34, &INK))?;
-        for (cell, (sample, found)) in right.margin(70, 10, 30, 10).split_evenly((3, 4)).iter().zip(wrong)
+        let title = ("sans-serif", 34).into_font().color(&INK);
+        right.titled("Test images it gets wrong", title)?;
+        for (cell, (sample, found)) in right
+            .margin(70, 10, 30, 10)
+            .split_evenly((3, 4))
+            .iter()
+            .zip(wrong)
         {
             for (k, level) in sample.0.iter().enumerate() {
                 let (x, y) = (20 + 20 * (k % 8) as i32, 44 + 20 * (k / 8) as i32);

@@ -87,6 +87,10 @@ fn a_kink_is_reported() {
     super::a_kink_is_reported::<Candle>();
 }
 #[test]
+fn a_nan_in_the_backward_pass_spoils_one_item() {
+    super::a_nan_in_the_backward_pass_spoils_one_item::<Candle>();
+}
+#[test]
 fn wrong_shapes_are_errors() {
     super::wrong_shapes_are_errors::<Candle>();
 }
