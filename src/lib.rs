@@ -58,7 +58,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `error` | everything that can go wrong |
+//! | `exact`, `error` | numbers in JSON, bit for bit; everything that can go wrong |
 //! | `cone`, `svec`, `pattern` | cones and their rows; the scaled triangle; validated sparse structure |
 //! | `program`, `ridge`, `builder`, `json` | the problem; with a ridge; building it block by block; Clarabel's JSON |
 //! | `settings`, `solution`, `tangent` | choices; results; directions in data and solution |
@@ -106,6 +106,7 @@ mod dense_qp;
 mod derivative;
 mod directional;
 mod error;
+mod exact;
 mod generate;
 mod gradcheck;
 mod hull;

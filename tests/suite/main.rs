@@ -26,6 +26,7 @@ mod projection;
 mod regular;
 mod regularity;
 mod ridge;
+mod serde;
 mod smoothing;
 mod support;
 mod variational;
