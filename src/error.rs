@@ -430,6 +430,20 @@ pub enum Error {
         /// The parser's words.
         reason: String,
     },
+    /// A failure bundle cannot be made or read.
+    #[error("failure bundle: {reason}")]
+    Bundle {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{path}: {message}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        message: String,
+    },
     /// A finite-difference check could not be made.
     #[error("gradcheck: {reason}")]
     Check {

@@ -1,7 +1,10 @@
 mod allocations;
 mod builder;
+mod bundle;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod cli_bundle;
 mod derivative;
 mod equilibrium;
 mod families;
