@@ -6,7 +6,7 @@ use std::fmt;
 /// Where two outcomes differ, by as little as one bit.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Difference {
-    /// Which part: "value.b[3]" (the first entry of a list that differs), "evidence.residual", "error.status".
+    /// Which part: `value.b[3]` (the first entry of a list that differs), `evidence.residual`, `error.status`.
     pub path: String,
     /// What was recorded there; "-" where nothing was.
     pub recorded: String,

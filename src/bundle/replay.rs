@@ -127,7 +127,10 @@ impl fmt::Display for Replay {
         writeln!(f, "DIFFERENT:")?;
         list(f, &self.differences)?;
         if self.is_same_build() {
-            write!(f, "the builds are alike: only a time limit explains this")
+            write!(
+                f,
+                "the builds are alike: a time limit or a changed file explains this, anything else is a fault"
+            )
         } else {
             write!(f, "the builds differ: rounding may, too")
         }
