@@ -310,7 +310,6 @@ fn items_of_a_layer_are_computed_again_with_what_it_measured() {
             assert!(file["calibration"]["regularization"].is_f64(), "{name}");
             let replay = replay(&bundle);
             assert!(replay.matches_bits(), "{name}: {replay}");
-            println!("{name} {item}: {:.1e}", history(&replay));
             assert!(history(&replay) < 1e-6, "{name}: {replay}");
         }
     }
