@@ -17,6 +17,7 @@ pub struct Ambiguity<T> {
     /// With the weakly active rows held.
     pub active: Checked<T>,
     /// The largest difference of two entries relative to the largest entry of both; 0 without a kink.
+    #[serde(with = "crate::exact::number")]
     pub difference: f64,
 }
 

@@ -49,19 +49,23 @@ pub enum Witness {
     /// w != 0 with Pw = 0 and s free along Aw: the objective is flat, to second order, in a direction that the active rows allow.
     Primal {
         /// w, n, largest entry 1.
+        #[serde(with = "crate::exact::numbers")]
         direction: Vec<f64>,
         /// The variables that move, the largest first.
         variables: Vec<usize>,
         /// |Pw| and |D A w| relative to their terms.
+        #[serde(with = "crate::exact::number")]
         residual: f64,
     },
     /// y != 0 with A'y = 0 on directions where s may be held: the active rows are dependent.
     Dual {
         /// y, m, largest entry 1.
+        #[serde(with = "crate::exact::numbers")]
         direction: Vec<f64>,
         /// The rows that depend on each other, the largest first.
         rows: Vec<usize>,
         /// |A'y| and |y - D y| relative to their terms.
+        #[serde(with = "crate::exact::number")]
         residual: f64,
     },
 }

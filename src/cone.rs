@@ -21,9 +21,9 @@ pub enum Cone {
     /// (x, y, z) with y exp(x/y) <= z, y > 0, closed: three rows.
     Exponential,
     /// (x, y, z) with x^a y^(1-a) >= |z|, x, y >= 0: three rows. The exponent a lies in (0, 1).
-    Power(f64),
+    Power(#[serde(with = "crate::exact::number")] f64),
     /// (u, w) with prod u_i^a_i >= |w|, u >= 0: the exponents a (positive, summing to 1) and the length of w (at least 1).
-    GeneralizedPower(Vec<f64>, usize),
+    GeneralizedPower(#[serde(with = "crate::exact::numbers")] Vec<f64>, usize),
 }
 
 impl Cone {

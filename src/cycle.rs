@@ -6,10 +6,13 @@ use crate::tangent::{dot, norm};
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct CycleReturn {
     /// Observations from the first return to the second, interpolated between two of them.
+    #[serde(with = "crate::exact::number")]
     pub period: f64,
     /// How far from the anchor the second return passed.
+    #[serde(with = "crate::exact::number")]
     pub distance: f64,
     /// How far from the anchor the path was in between.
+    #[serde(with = "crate::exact::number")]
     pub radius: f64,
 }
 

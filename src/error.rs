@@ -43,18 +43,22 @@ impl fmt::Display for Status {
 }
 
 /// The last point of a solve that did not finish. x: n; z, s: m.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Iterate {
     /// Primal variables, n.
+    #[serde(with = "crate::exact::numbers")]
     pub x: Vec<f64>,
     /// Dual variables, m.
+    #[serde(with = "crate::exact::numbers")]
     pub z: Vec<f64>,
     /// Slacks, m.
+    #[serde(with = "crate::exact::numbers")]
     pub s: Vec<f64>,
 }
 
 /// Everything that can go wrong, with the numbers it is about.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, serde::Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Error {
     /// A vector or matrix has the wrong size.
@@ -103,8 +107,10 @@ pub enum Error {
         /// Column of the entry.
         column: usize,
         /// Its value.
+        #[serde(with = "crate::exact::number")]
         value: f64,
         /// The value at (column, row), zero if not stored.
+        #[serde(with = "crate::exact::number")]
         mirror: f64,
     },
     /// P has a negative direction: the program is not convex.
@@ -115,6 +121,7 @@ pub enum Error {
         /// Row of the pivot or diagonal entry.
         index: usize,
         /// The pivot or entry.
+        #[serde(with = "crate::exact::number")]
         value: f64,
         /// What was seen.
         reason: &'static str,
@@ -127,6 +134,7 @@ pub enum Error {
         /// Row of the pivot or diagonal entry.
         index: usize,
         /// The pivot or entry of (P + P')/2.
+        #[serde(with = "crate::exact::number")]
         value: f64,
         /// What was seen.
         reason: &'static str,
@@ -139,6 +147,7 @@ pub enum Error {
         /// Position in it (stored order).
         index: usize,
         /// The value.
+        #[serde(with = "crate::exact::number")]
         value: f64,
     },
     /// An inequality row that no point satisfies: b = -1e20 or below.
@@ -147,6 +156,7 @@ pub enum Error {
         /// The row.
         row: usize,
         /// Its right-hand side.
+        #[serde(with = "crate::exact::number")]
         value: f64,
     },
     /// A cone's parameters make no sense.
@@ -193,6 +203,7 @@ pub enum Error {
         /// The setting.
         name: &'static str,
         /// Its value.
+        #[serde(with = "crate::exact::number")]
         value: f64,
         /// What is allowed.
         allowed: &'static str,
@@ -203,8 +214,10 @@ pub enum Error {
     )]
     PrimalInfeasible {
         /// The certificate z, m.
+        #[serde(with = "crate::exact::numbers")]
         certificate: Vec<f64>,
         /// b'z, negative.
+        #[serde(with = "crate::exact::number")]
         value: f64,
     },
     /// Unbounded below: Px = 0, Ax + s = 0 with s in K, q'x < 0.
@@ -213,8 +226,10 @@ pub enum Error {
     )]
     DualInfeasible {
         /// The direction x, n.
+        #[serde(with = "crate::exact::numbers")]
         certificate: Vec<f64>,
         /// q'x, negative.
+        #[serde(with = "crate::exact::number")]
         value: f64,
     },
     /// A selection that does not fit the kinks there are.
@@ -243,8 +258,10 @@ pub enum Error {
         /// Its iterations.
         iterations: u32,
         /// Relative primal residual at the last point.
+        #[serde(with = "crate::exact::number")]
         primal_residual: f64,
         /// Relative dual residual at the last point.
+        #[serde(with = "crate::exact::number")]
         dual_residual: f64,
         /// The last point.
         last: Box<Iterate>,
@@ -259,8 +276,10 @@ pub enum Error {
         /// How many there were.
         iterations: usize,
         /// What it reached: the last relative change, or the gap; infinite if it diverged.
+        #[serde(with = "crate::exact::number")]
         reached: f64,
         /// What it had to reach.
+        #[serde(with = "crate::exact::number")]
         tolerance: f64,
     },
     /// The interior-point solver refused the problem or panicked; its own words.
@@ -281,6 +300,7 @@ pub enum Error {
         /// The matrix.
         what: &'static str,
         /// Its least pivot over the largest.
+        #[serde(with = "crate::exact::number")]
         pivot: f64,
         /// What to do.
         remedy: &'static str,
@@ -295,8 +315,10 @@ pub enum Error {
         /// Steps taken.
         iterations: usize,
         /// Its norm.
+        #[serde(with = "crate::exact::number")]
         size: f64,
         /// The factor from one change to the next; NaN after too few steps to tell.
+        #[serde(with = "crate::exact::number")]
         rate: f64,
     },
     /// An iteration made a number that is NaN or infinite.
@@ -311,6 +333,7 @@ pub enum Error {
         /// Position in it (matrices column by column).
         index: usize,
         /// The value.
+        #[serde(with = "crate::exact::number")]
         value: f64,
     },
     /// A weight of a penalty is not positive and finite.
@@ -321,6 +344,7 @@ pub enum Error {
         /// Position among the penalty's parameters.
         index: usize,
         /// Its value.
+        #[serde(with = "crate::exact::number")]
         value: f64,
     },
     /// A column of a design matrix holds nothing.
@@ -342,6 +366,7 @@ pub enum Error {
         /// The point.
         index: usize,
         /// Its label.
+        #[serde(with = "crate::exact::number")]
         value: f64,
     },
     /// Columns of a design matrix that depend on each other decide the solution: it is not unique, or not differentiable.
@@ -352,6 +377,7 @@ pub enum Error {
         /// The columns of one dependency.
         columns: Vec<usize>,
         /// Squared relative distance of the last one from the others.
+        #[serde(with = "crate::exact::number")]
         pivot: f64,
     },
     /// Something is asked for that another loss than the regression's has.
@@ -376,8 +402,10 @@ pub enum Error {
         /// The object.
         what: &'static str,
         /// Its size.
+        #[serde(serialize_with = "crate::exact::size")]
         bytes: u128,
         /// The limit.
+        #[serde(serialize_with = "crate::exact::size")]
         limit: u128,
     },
     /// `strict` was asked for and a derivative is not trusted.
@@ -386,8 +414,10 @@ pub enum Error {
         /// Every reason, in sentences.
         reasons: String,
         /// Relative residual of the linear step.
+        #[serde(with = "crate::exact::number")]
         residual: f64,
         /// Least margin over the cones.
+        #[serde(with = "crate::exact::number")]
         margin: f64,
     },
     /// A problem file is not Clarabel's JSON.
@@ -399,6 +429,20 @@ pub enum Error {
         column: usize,
         /// The parser's words.
         reason: String,
+    },
+    /// A failure bundle cannot be made or read.
+    #[error("failure bundle: {reason}")]
+    Bundle {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{path}: {message}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        message: String,
     },
     /// A finite-difference check could not be made.
     #[error("gradcheck: {reason}")]

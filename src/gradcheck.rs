@@ -54,10 +54,13 @@ pub struct BlockCheck {
     /// "P", "q", "A", "b", or "all".
     pub block: &'static str,
     /// Errors of dx, dz, ds.
+    #[serde(with = "crate::exact::numbers")]
     pub errors: [f64; 3],
     /// The step chosen, relative to the data.
+    #[serde(with = "crate::exact::number")]
     pub step: f64,
     /// How far the two best quotients are apart, in the same measure.
+    #[serde(with = "crate::exact::number")]
     pub spread: f64,
     /// The verdict.
     pub verdict: Verdict,
@@ -76,10 +79,13 @@ pub struct GradcheckReport {
     /// One comparison for each direction.
     pub blocks: Vec<BlockCheck>,
     /// |<vjp(g), d> - <g, jvp(d)>| relative to the terms of both sums.
+    #[serde(with = "crate::exact::number")]
     pub adjoint_error: f64,
     /// The optimal value's gradient by the envelope theorem against its difference quotient, relative.
+    #[serde(with = "crate::exact::number")]
     pub objective_error: f64,
     /// Relative residual of the derivative's linear solve, the largest seen.
+    #[serde(with = "crate::exact::number")]
     pub residual: f64,
     /// True if the derivative itself claims to be right.
     pub trusted: bool,
@@ -285,8 +291,10 @@ pub fn gradcheck_at(
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct FunctionCheck {
     /// |quotient - <gradient, direction>| relative to the sum of absolute terms, the largest over the directions.
+    #[serde(with = "crate::exact::number")]
     pub error: f64,
     /// The spread of the quotients in the same measure.
+    #[serde(with = "crate::exact::number")]
     pub spread: f64,
     /// The verdict.
     pub verdict: Verdict,

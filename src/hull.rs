@@ -27,13 +27,17 @@ const EXCHANGES: usize = 10;
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct HullElement {
     /// e = sum_k w_k g_k, as many entries as a gradient.
+    #[serde(with = "crate::exact::numbers")]
     pub element: Vec<f64>,
     /// w >= 0 with sum 1, one for each gradient. Not unique where the gradients are dependent.
+    #[serde(with = "crate::exact::numbers")]
     pub weights: Vec<f64>,
     /// |e|, Euclidean.
+    #[serde(with = "crate::exact::number")]
     pub norm: f64,
     /// A bound on |e - e*|: the root of |e|^2 - min_k g_k'e. Rounding hides what is below 1.5e-8 of the longest gradient, the least value
     /// given; most answers are right to 1e-15.
+    #[serde(with = "crate::exact::number")]
     pub error: f64,
 }
 

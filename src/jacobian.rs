@@ -38,6 +38,7 @@ pub struct DenseMatrix {
     /// Columns.
     pub cols: usize,
     /// rows * cols values, column by column.
+    #[serde(with = "crate::exact::numbers")]
     pub data: Vec<f64>,
 }
 

@@ -24,6 +24,7 @@ pub struct Kink {
     /// The rows concerned: for a nonnegative cone the weakly active ones, otherwise the block's.
     pub rows: Vec<usize>,
     /// The least distance to the kink.
+    #[serde(with = "crate::exact::number")]
     pub margin: f64,
 }
 
@@ -79,15 +80,19 @@ pub enum Warning {
     /// The linear residual missed its tolerance.
     LinearResidual {
         /// Relative residual.
+        #[serde(with = "crate::exact::number")]
         residual: f64,
         /// Tolerance.
+        #[serde(with = "crate::exact::number")]
         tolerance: f64,
     },
     /// The derivative's own estimated error is too large: the linear system is ill-conditioned for the accuracy of the solution.
     Inaccurate {
         /// Estimated relative error.
+        #[serde(with = "crate::exact::number")]
         error: f64,
         /// The accuracy asked for.
+        #[serde(with = "crate::exact::number")]
         accuracy: f64,
     },
     /// The point is at a kink.
@@ -97,16 +102,19 @@ pub enum Warning {
     /// The linear system is singular: the solution is not unique, or its derivative does not exist.
     Singular {
         /// Condition estimate.
+        #[serde(with = "crate::exact::number")]
         condition: f64,
     },
     /// Refinement did not reach its tolerance; the solver's own point was kept.
     NotRefined {
         /// Relative residual of the point kept.
+        #[serde(with = "crate::exact::number")]
         residual: f64,
     },
     /// The solution itself is not known well enough: see [`crate::Derivative::point_error`].
     PointError {
         /// Estimated error.
+        #[serde(with = "crate::exact::number")]
         error: f64,
     },
     /// Refinement was switched off.
@@ -114,8 +122,10 @@ pub enum Warning {
     /// F at the point given is not zero.
     NotAZero {
         /// The relative residual.
+        #[serde(with = "crate::exact::number")]
         residual: f64,
         /// Tolerance.
+        #[serde(with = "crate::exact::number")]
         tolerance: f64,
     },
     /// The conservative Jacobian has more elements than the one taken.
@@ -138,6 +148,7 @@ pub struct Knot {
     pub columns: Vec<usize>,
     /// The least relative distance to the knot: of a correlation to its bound lambda_j, as a part of lambda_j; of a coefficient to 0, as
     /// what it changes its correlation by.
+    #[serde(with = "crate::exact::number")]
     pub margin: f64,
 }
 

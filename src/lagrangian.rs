@@ -28,11 +28,14 @@ pub struct Differenced<T> {
     /// The quotient.
     pub value: T,
     /// tau as given, relative to the data.
+    #[serde(with = "crate::exact::number")]
     pub tau: f64,
     /// The absolute length of the move, for a seed (cotangent or tangent) of largest entry 1.
+    #[serde(with = "crate::exact::number")]
     pub step: f64,
     /// Relative residuals of the two solutions, at the lower and the higher end. Rounding in the quotient is about these, times
     /// the solution's condition number, over tau.
+    #[serde(with = "crate::exact::numbers")]
     pub residuals: [f64; 2],
     /// True if refinement accepted both solutions. Where not, their error of 1e-8 to 1e-4 over tau is in the quotient.
     pub is_refined: bool,

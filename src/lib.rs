@@ -58,7 +58,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `error` | everything that can go wrong |
+//! | `exact`, `error` | numbers in JSON, bit for bit; everything that can go wrong |
 //! | `cone`, `svec`, `pattern` | cones and their rows; the scaled triangle; validated sparse structure |
 //! | `program`, `ridge`, `builder`, `json` | the problem; with a ridge; building it block by block; Clarabel's JSON |
 //! | `settings`, `solution`, `tangent` | choices; results; directions in data and solution |
@@ -75,6 +75,7 @@
 //! | `ambiguity`, `directional`, `regularity` | other elements at a kink; one-sided derivatives; the report |
 //! | `parametrization` | affine maps from parameters to data, there and back |
 //! | `layer/` | one structure, many data: cheap forwards, warm starts, batches |
+//! | `bundle/` | a failure as one file, to be computed again elsewhere |
 //! | `gradcheck`, `generate` | finite differences done right; random programs with known derivatives |
 //! | `hull` | the least-norm element of the hull of gradients: stationarity at a kink |
 //! | `spectrum`, `operator`, `chain` | extreme eigenvalues; linear maps known by their products; the chain rule with its verdict |
@@ -99,6 +100,7 @@
 
 mod ambiguity;
 mod builder;
+mod bundle;
 mod certificate;
 mod chain;
 mod cone;
@@ -107,6 +109,7 @@ mod dense_qp;
 mod derivative;
 mod directional;
 mod error;
+mod exact;
 mod generate;
 mod gradcheck;
 mod hull;
@@ -150,6 +153,7 @@ mod variational;
 
 pub use ambiguity::Ambiguity;
 pub use builder::{Affine, ProgramBuilder};
+pub use bundle::{Build, Bundle, Difference, Replay};
 pub use certificate::{Certificate, Uniqueness, Witness};
 pub use chain::{Chain, DerivativeMap, Smooth};
 pub use cone::{Cone, row_ranges};
@@ -206,6 +210,11 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/layer.md")]
 struct LayerGuide;
+
+/// How to send a failure, its code run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/bundles.md")]
+struct BundleGuide;
 
 /// The guide to kinks, its code run as a test.
 #[cfg(doctest)]

@@ -25,16 +25,19 @@ pub enum Meaning {
     /// The derivative of the proximal program; [`crate::Evidence::bias`] bounds what that changes.
     Tikhonov {
         /// The proximal weight.
+        #[serde(with = "crate::exact::number")]
         rho: f64,
     },
     /// The derivative of the central path.
     Smoothed {
         /// Its parameter.
+        #[serde(with = "crate::exact::number")]
         mu: f64,
     },
     /// A chord of the optimal value's gradient over perturbed solves.
     Lagrangian {
         /// The perturbation relative to the data.
+        #[serde(with = "crate::exact::number")]
         tau: f64,
     },
 }

@@ -21,14 +21,17 @@ const ROUNDING: f64 = 1e-12;
 pub struct MonitorSettings {
     /// A solution that moves this many times as far for its step as the median of the steps before has jumped. Default 100: kinks
     /// change the rate by the ratio of two slopes, a jump by one over the step.
+    #[serde(with = "crate::exact::number")]
     pub jump: f64,
     /// How many rates the median is taken over. Default 101; memory, and time for each observation, grow with it.
     pub window: usize,
     /// How near the parameters must come to where they were, and how equal two turns must be, relative to how far they went in
     /// between. Default 1e-2. A path that closes in on a point by less than this in a turn counts as a cycle.
+    #[serde(with = "crate::exact::number")]
     pub tolerance: f64,
     /// Parameters that moved less than this, relative to 1 + their norm, have not left where they were. Default 1e-8: below is
     /// the noise of a run that has converged.
+    #[serde(with = "crate::exact::number")]
     pub resolution: f64,
     /// Test the hypothesis of the implicit function theorem at every observation. Default true: it is known without work away from kinks;
     /// at a kink it takes a factorization, and where rows are about to switch, two.
@@ -93,15 +96,19 @@ pub struct Observation {
     /// Its number, from 1.
     pub number: u64,
     /// |d theta| since the last observation, Euclidean; 0 at the first.
+    #[serde(with = "crate::exact::number")]
     pub step: f64,
     /// |d(x, z, s)| / |d theta|, a secant of the solution map; 0 at the first, and infinite if the solution moved and theta did not.
+    #[serde(with = "crate::exact::number")]
     pub rate: f64,
     /// The rate over the median of earlier ones that were not 0; where there are none, over (1 + |(x, z, s)|) / (1 + |theta|). So
     /// a flat piece does not make a jump of the slope after it.
+    #[serde(with = "crate::exact::number")]
     pub relative_rate: f64,
     /// True if `relative_rate` exceeds [`MonitorSettings::jump`].
     pub is_jump: bool,
     /// The least distance of a cone's v = z - s to a kink of its projection.
+    #[serde(with = "crate::exact::number")]
     pub margin: f64,
     /// Rows whose state changed since the last observation.
     pub changed: Vec<usize>,

@@ -66,6 +66,23 @@ impl Pattern {
         }
     }
 
+    /// Row pointers and columns in the caller's stored order, of a matrix given by rows.
+    pub(crate) fn by_rows(&self) -> Option<(Vec<usize>, Vec<usize>)> {
+        let slot = self.slot.as_ref()?;
+        let mut pointers = vec![0usize; self.rows + 1];
+        for &i in &self.indices {
+            pointers[i + 1] += 1;
+        }
+        for i in 0..self.rows {
+            pointers[i + 1] += pointers[i];
+        }
+        let mut column = Vec::with_capacity(self.nnz());
+        for j in 0..self.cols {
+            column.extend(std::iter::repeat_n(j, self.indptr[j + 1] - self.indptr[j]));
+        }
+        Some((pointers, slot.iter().map(|&k| column[k]).collect()))
+    }
+
     /// Position in the caller's stored order of entry (row, column), for reading one entry's gradient; `None` if it is not
     /// stored.
     pub fn position(&self, row: usize, column: usize) -> Option<usize> {

@@ -81,6 +81,7 @@ fn is_rational(a: f64) -> bool {
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Regularity {
     /// The report is for every solution whose v = z - s is within this distance, in each entry; 0 for the point itself, up to its error.
+    #[serde(with = "crate::exact::number")]
     pub radius: f64,
     /// The distance of v to the nearest kink of each cone.
     pub margins: Vec<Margin>,
@@ -97,8 +98,10 @@ pub struct Regularity {
     /// Whether the point is a solution to the accuracy the settings ask for. Where it is not, nothing above holds for one.
     pub is_solution: bool,
     /// The estimated relative error of the point.
+    #[serde(with = "crate::exact::number")]
     pub point_error: f64,
     /// The condition estimate of the linear system at the element taken.
+    #[serde(with = "crate::exact::number")]
     pub condition: f64,
     /// What the derivatives taken here are.
     pub meaning: Meaning,

@@ -491,7 +491,8 @@ pub(crate) fn data_tangent_into(
 }
 
 /// Which of the data's gradients are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Wanted {
     /// P's.
     pub p: bool,

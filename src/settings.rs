@@ -7,10 +7,12 @@ use crate::error::{Error, Result};
 #[serde(deny_unknown_fields, default)]
 pub struct SolveSettings {
     /// Clarabel's gap, feasibility and infeasibility tolerance. Default 1e-8, Clarabel's own: refinement does the rest.
+    #[serde(with = "crate::exact::number")]
     pub tolerance: f64,
     /// Interior-point iterations. Default 200, Clarabel's own.
     pub max_iterations: u32,
     /// Seconds; default infinity.
+    #[serde(with = "crate::exact::number")]
     pub time_limit: f64,
 }
 
@@ -85,6 +87,7 @@ pub struct RefineSettings {
     pub enabled: bool,
     /// The relative residual at which a refined point is accepted. Default 1e-9: in all measurements a residual below it
     /// went with a derivative right to 1e-8, and every wrong one had a residual of 1e-7 or more.
+    #[serde(with = "crate::exact::number")]
     pub tolerance: f64,
     /// Newton steps. Default 40: one to three do, a wrong active set takes a few more, a margin of 1e-7 up to 35.
     pub max_steps: usize,
@@ -167,6 +170,7 @@ pub struct LinearSettings {
     pub backend: LinearBackend,
     /// The relative residual a derivative must reach to be trusted. Default 1e-12, which refinement reaches on every regular
     /// problem measured.
+    #[serde(with = "crate::exact::number")]
     pub tolerance: f64,
     /// Steps of iterative refinement. Default 30: two to four do unless the system is nearly singular.
     pub max_refinement: usize,
@@ -246,16 +250,19 @@ pub enum Policy {
     /// J_rho = [[P + rho I, A'D], [-A, I - D + rho D]] is always nonsingular.
     Tikhonov {
         /// Weight of the proximal terms, positive.
+        #[serde(with = "crate::exact::number")]
         rho: f64,
     },
     /// The projection smoothed by the cone's barrier: z o s = mu e, the central path.
     Smoothing {
         /// The barrier's weight, positive.
+        #[serde(with = "crate::exact::number")]
         mu: f64,
     },
     /// Lagrangian proximal gradient: the program is solved again with the loss in its objective.
     Lagrangian {
         /// Size of the perturbation relative to the data, positive.
+        #[serde(with = "crate::exact::number")]
         tau: f64,
     },
 }
@@ -284,9 +291,11 @@ pub struct Settings {
     pub linear: LinearSettings,
     /// A point whose distance to a kink is below this times (1 + the size of its row's terms) is ambiguous. Default 1e-9:
     /// after refinement weakly active rows stand at 1e-15, the others at 1e-6 or more.
+    #[serde(with = "crate::exact::number")]
     pub ambiguity: f64,
     /// The estimated relative error a derivative may have and still be trusted. Default 2e-6: in 785 derivatives of hostile
     /// programs with smaller estimates the largest error was 1.5e-6.
+    #[serde(with = "crate::exact::number")]
     pub accuracy: f64,
     /// The element taken at a kink. Default: the first nonsingular one.
     pub selection: Selection,

@@ -6,30 +6,39 @@ use crate::program::{ConeProgram, check_length};
 
 /// What refinement did to the solver's point. Residuals are relative: the larger of
 /// |Px + A'z + q| / (1 + largest term) and |Ax + s - b| / (1 + largest term), in the largest entry.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Refinement {
     /// Residual of the solver's point.
+    #[serde(with = "crate::exact::number")]
     pub before: f64,
     /// Residual of the point kept.
+    #[serde(with = "crate::exact::number")]
     pub after: f64,
     /// Newton steps taken.
     pub steps: usize,
     /// Length of the last accepted step relative to 1 + |(x, v)|: an estimate of the error that was left before it.
+    #[serde(with = "crate::exact::number")]
     pub last_step: f64,
     /// True if the refined point met the tolerance and was kept; false if the solver's own point was kept.
     pub accepted: bool,
 }
 
 /// A primal-dual solution. Shapes: x: n; z, s: m, in the cones' row order.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Solution {
     /// Primal variables.
+    #[serde(with = "crate::exact::numbers")]
     pub x: Vec<f64>,
     /// Dual variables, in K*.
+    #[serde(with = "crate::exact::numbers")]
     pub z: Vec<f64>,
     /// Slacks, in K. On a row without a bound, its b.
+    #[serde(with = "crate::exact::numbers")]
     pub s: Vec<f64>,
     /// 1/2 x'Px + q'x.
+    #[serde(with = "crate::exact::number")]
     pub objective: f64,
     /// How the solver ended.
     pub status: Status,

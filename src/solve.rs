@@ -312,7 +312,7 @@ fn supported(cone: &Cone) -> SupportedConeT<f64> {
 }
 
 /// Clarabel panics unless the exponents sum to 1 within half a rounding error each.
-fn summing_to_one(exponents: &[f64]) -> Vec<f64> {
+pub(crate) fn summing_to_one(exponents: &[f64]) -> Vec<f64> {
     let sum: f64 = exponents.iter().sum();
     let mut out: Vec<f64> = exponents.iter().map(|x| x / sum).collect();
     // What rounding leaves goes to the largest, where it is relatively least.

@@ -15,13 +15,17 @@ use crate::solution::Solution;
 pub struct DataTangent {
     /// Values on P's stored triangle.
     #[serde(rename = "P")]
+    #[serde(with = "crate::exact::numbers")]
     pub p: Vec<f64>,
     /// n values.
+    #[serde(with = "crate::exact::numbers")]
     pub q: Vec<f64>,
     /// Values on A's stored entries.
     #[serde(rename = "A")]
+    #[serde(with = "crate::exact::numbers")]
     pub a: Vec<f64>,
     /// m values.
+    #[serde(with = "crate::exact::numbers")]
     pub b: Vec<f64>,
 }
 
@@ -96,10 +100,13 @@ impl DataTangent {
 #[serde(deny_unknown_fields, default)]
 pub struct SolutionTangent {
     /// n values.
+    #[serde(with = "crate::exact::numbers")]
     pub x: Vec<f64>,
     /// m values.
+    #[serde(with = "crate::exact::numbers")]
     pub z: Vec<f64>,
     /// m values.
+    #[serde(with = "crate::exact::numbers")]
     pub s: Vec<f64>,
 }
 

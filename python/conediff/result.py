@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Gradient", "Jacobian", "Regularity", "Solution", "Tangent"]
 
 
-#: JSON has no infinities and no NaN: what null stands for.
+#: JSON has no infinities and no NaN: the strings that stand for them, and what null stands for where there is no string.
+_NUMBERS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 _NULLS = {"condition": math.inf, "error": math.inf, "point_error": math.inf, "margin": math.inf, "bias": math.nan}
 
 
@@ -27,7 +28,12 @@ def _numbers(found: str) -> Any:
     """JSON from the compiled part."""
 
     def restore(item: dict[str, Any]) -> dict[str, Any]:
-        return {name: _NULLS.get(name) if value is None else value for name, value in item.items()}
+        return {name: number(name, value) for name, value in item.items()}
+
+    def number(name: str, value: Any) -> Any:
+        if value is None:
+            return _NULLS.get(name)
+        return _NUMBERS.get(value, value) if isinstance(value, str) else value
 
     return json.loads(found, object_hook=restore)
 

@@ -19,7 +19,7 @@ pub(crate) use verdict::{Standing, least_margin};
 use crate::certificate::Extremes;
 use crate::error::Result;
 use crate::kink::{Classified, Kink, RowState, Warning, classify, row_states};
-use crate::linsolve::{Prepared, Structure};
+use crate::linsolve::{Calibration, Prepared, Structure};
 use crate::meaning::Meaning;
 use crate::newton::{Newton, Point};
 use crate::point::{Moved, PreparedPoint, point_of, take_point};
@@ -82,6 +82,18 @@ pub struct Derivative {
     proximal: f64,
     /// What a policy put in the derivative's place.
     substitute: Option<Substitute>,
+    origin: Origin,
+}
+
+/// How a derivative came to its point: what it takes to make it again.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// [`Derivative::new`], from this solution; `None` if it is the one it ended at.
+    Given(Option<Box<Solution>>),
+    /// A layer's forward.
+    Layer,
+    /// Another element than the settings', the central path, proximal terms.
+    Varied,
 }
 
 /// Where condition times the point's error stays below this, it bounds the derivative's error well enough; above, each derivative
@@ -95,16 +107,30 @@ impl Derivative {
     /// [`crate::Error::Dimension`], [`crate::Error::NonFinite`], [`crate::Error::Setting`], [`crate::Error::Factorization`], [`crate::Error::TooLarge`]; under `strict`,
     /// [`crate::Error::NotTrusted`] if the point itself rules out trust.
     pub fn new(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Self> {
+        Self::calibrated(program, solution, settings, Calibration::default())
+    }
+
+    /// [`Derivative::new`] with what a layer measured for the structure.
+    pub(crate) fn calibrated(
+        program: &ConeProgram,
+        given: &Solution,
+        settings: &Settings,
+        calibration: Calibration,
+    ) -> Result<Self> {
         settings.validate()?;
-        solution.check(program)?;
-        let mut solution = solution.clone();
+        given.check(program)?;
+        let mut solution = given.clone();
         solution.free_rows(program);
         let mut point = point_of(program, &solution)?;
-        let mut newton = Newton::new(&Arc::new(Structure::new(program)), settings.linear);
+        let structure = Structure::new(program).with_calibration(calibration);
+        let mut newton = Newton::new(&Arc::new(structure), settings.linear);
         if settings.refine.enabled && solution.refinement.is_none() {
             point = refine_at(&mut solution, point, settings, &mut newton)?;
         }
-        Self::at(point, newton, solution, settings)
+        let mut derivative = Self::at(point, newton, solution, settings)?;
+        let has_moved = derivative.solution != *given;
+        derivative.origin = Origin::Given(has_moved.then(|| Box::new(given.clone())));
+        Ok(derivative)
     }
 
     /// The derivative at a solution's point, on Newton's factorization.
@@ -212,6 +238,7 @@ impl Derivative {
             element,
             proximal: 0.0,
             substitute: None,
+            origin: Origin::Layer,
         };
         derivative.strictly_at_point()?.under_policy()
     }
@@ -253,6 +280,11 @@ impl Derivative {
         let projection = self.projection();
         let both = projection.z().iter().zip(projection.s());
         both.map(|(z, s)| z - s).collect()
+    }
+
+    /// How it came to its point.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The factorization.

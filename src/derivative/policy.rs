@@ -1,6 +1,6 @@
 //! What takes the derivative's place at points that are not certified.
 
-use super::{Derivative, DerivativeWorkspace};
+use super::{Derivative, DerivativeWorkspace, Origin};
 use crate::error::Result;
 use crate::kink::Warning;
 use crate::lagrangian::{Envelope, lagrangian_jvp, lagrangian_vjp};
@@ -124,6 +124,7 @@ impl Derivative {
             element: None,
             proximal: 0.0,
             substitute: None,
+            origin: Origin::Varied,
         }
         .strictly_at_point()
     }
@@ -198,6 +199,7 @@ impl Derivative {
             element: None,
             proximal,
             substitute: None,
+            origin: Origin::Varied,
         }
     }
 

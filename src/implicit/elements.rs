@@ -52,6 +52,7 @@ pub enum Invertibility {
     /// All are: their determinants have one sign.
     Determinants {
         /// The smallest over the largest.
+        #[serde(with = "crate::exact::number")]
         ratio: f64,
     },
     /// All are: two rank tests hold, of a variational inequality's symmetric part.
@@ -59,6 +60,7 @@ pub enum Invertibility {
     /// All are: no singular value is smaller than this.
     Bounded {
         /// The bound, positive.
+        #[serde(with = "crate::exact::number")]
         least_singular_value: f64,
     },
     /// One is singular. For a hull, `lambda` are its weights, that of the element given the last.

@@ -69,6 +69,7 @@ pub enum FamilyCertificate {
     Certified {
         /// The smallest determinant of the family over the largest, both at vertices; 1 without ambiguous terms. It does not
         /// depend on the units of F and y.
+        #[serde(with = "crate::exact::number")]
         ratio: f64,
     },
     /// There is a singular element.
@@ -93,11 +94,14 @@ impl FamilyCertificate {
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SingularElement {
     /// The factors of a singular element, one for each term.
+    #[serde(with = "crate::exact::numbers")]
     pub lambda: Vec<f64>,
     /// A unit vector y with B(lambda) y = 0, n.
+    #[serde(with = "crate::exact::numbers")]
     pub null_vector: Vec<f64>,
     /// The largest of |B y|_i / (T |y|)_i, where T = |B0| + sum_k |lambda_k u_k| |v_k|': the relative change of B0, u and v that
     /// makes B(lambda) y = 0 exact. Rounding if all is well.
+    #[serde(with = "crate::exact::number")]
     pub residual: f64,
     /// Where vertices are invertible with determinants of opposite sign: two of them, lambda lying on the edge between. `None`
     /// where a vertex itself is singular.

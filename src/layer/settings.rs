@@ -23,7 +23,8 @@ pub enum ForwardSolver {
 /// A start is a guess: Newton's method on the new data's F either takes the residual to the tolerance, which proves the answer, or
 /// the program is solved afresh. The first step from the previous solution, with the previous factorization, is the prediction by
 /// the derivative: F of the new data there is the derivative of F along the data's change.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WarmStart {
     /// Every forward for itself. Answers do not depend on what was solved before, to the last bit.
     #[default]
@@ -35,7 +36,8 @@ pub enum WarmStart {
 }
 
 /// Everything there is to choose for a layer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct LayerSettings {
     /// Those of a single solve and its derivative. They rule every answer: the cheap forward is accepted by `refine.tolerance`, and
     /// what it misses is solved with `solve`. The time limit is that of each solver's run.
@@ -47,6 +49,7 @@ pub struct LayerSettings {
     pub clarabel: ClarabelLinearSolver,
     /// Tolerance of the cheap forward. Default 1e-6: Newton does the rest; at 1e-4 linear programs end at wrong vertices. Where Clarabel
     /// is timed, 1e-8 and, with curved cones, 1e-4 are timed beside it.
+    #[serde(with = "crate::exact::number")]
     pub tolerance: f64,
     /// Default `Off`.
     pub warm_start: WarmStart,

@@ -44,6 +44,7 @@ pub struct Evidence {
     /// The method.
     pub method: Method,
     /// Relative residual of the unreduced system.
+    #[serde(with = "crate::exact::number")]
     pub residual: f64,
     /// True if it met the tolerance.
     pub converged: bool,
@@ -52,14 +53,18 @@ pub struct Evidence {
     /// Why they stopped.
     pub stop: StopReason,
     /// Condition estimate: of the equilibrated reduced matrix (LDL'), the scaled Jacobian (LU), LSQR's own. Infinite if singular.
+    #[serde(with = "crate::exact::number")]
     pub condition: f64,
     /// The last correction relative to the answer: an estimate of the answer's relative error before it.
+    #[serde(with = "crate::exact::number")]
     pub correction: f64,
     /// Estimated relative error of the answer. From [`crate::Prepared`]: condition times residual. From [`crate::Derivative`] that of the
     /// derivative, the uncertainty of the solution it is taken at included.
+    #[serde(with = "crate::exact::number")]
     pub error: f64,
     /// What a policy's approximation changes in the answer, relative to it: estimated for Tikhonov, NaN where it is not known (smoothing,
     /// perturbed solves), 0 for everything else.
+    #[serde(with = "crate::exact::number")]
     pub bias: f64,
     /// LSQR iterations over all steps; 0 for direct methods.
     pub iterations: usize,

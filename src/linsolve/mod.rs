@@ -24,7 +24,7 @@ use ldl::Backend;
 pub use lsqr::{LsqrReport, LsqrSettings, LsqrStop, lsqr};
 pub(crate) use null_space::{Inspection, NullVector};
 pub(crate) use square::Square;
-pub(crate) use structure::Structure;
+pub(crate) use structure::{Calibration, Structure};
 
 use crate::error::{Error, Result};
 use crate::random::Random;

@@ -15,10 +15,12 @@
 //! multiple of the identity or nothing. With s = -S x for those columns, x = S^-1 U xi turns the block's rows into multiples of
 //! the identity and the other rows E x into (E S^-1 U) xi.
 
+use super::Backend;
 use crate::cone::{Cone, row_ranges};
 use crate::error::{Error, Result};
 use crate::program::ConeProgram;
 use crate::projection::is_small;
+use crate::settings::LinearBackend;
 use faer::sparse::SymbolicSparseColMatRef;
 use faer::sparse::linalg::SupernodalThreshold;
 use faer::sparse::linalg::cholesky::{
@@ -56,9 +58,19 @@ pub(crate) struct Structure {
     simplicial: OnceLock<Option<Arc<SymbolicCholesky<usize>>>>,
     supernodal: OnceLock<Option<Arc<SymbolicCholesky<usize>>>>,
     /// The back end found fastest, once that was measured.
-    pub(super) fastest: OnceLock<super::Backend>,
+    pub(super) fastest: OnceLock<Backend>,
     /// The regularization found best, once that was measured.
     regularization: OnceLock<f64>,
+}
+
+/// What a layer measures once for a structure, where [`LinearBackend::Auto`] leaves it open; nothing elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Calibration {
+    /// The back end of LDL' found fastest.
+    pub(crate) backend: Option<LinearBackend>,
+    /// The regularization found best.
+    pub(crate) regularization: Option<f64>,
 }
 
 /// One cone's slots.
@@ -423,6 +435,35 @@ impl Structure {
             .regularization
             .get()
             .unwrap_or(&super::REGULARIZATIONS[0])
+    }
+
+    /// What was measured on it.
+    pub(crate) fn calibration(&self) -> Calibration {
+        Calibration {
+            backend: self.fastest.get().map(|backend| match backend {
+                Backend::Dense => LinearBackend::Dense,
+                Backend::Simplicial => LinearBackend::Simplicial,
+                Backend::Supernodal => LinearBackend::Supernodal,
+            }),
+            regularization: self.regularization.get().copied(),
+        }
+    }
+
+    /// With what was measured elsewhere.
+    pub(crate) fn with_calibration(self, calibration: Calibration) -> Self {
+        let backend = match calibration.backend {
+            Some(LinearBackend::Dense) => Some(Backend::Dense),
+            Some(LinearBackend::Simplicial) => Some(Backend::Simplicial),
+            Some(LinearBackend::Supernodal) => Some(Backend::Supernodal),
+            Some(LinearBackend::Auto) | None => None,
+        };
+        if let Some(backend) = backend {
+            let _ = self.fastest.set(backend);
+        }
+        if let Some(regularization) = calibration.regularization {
+            self.set_regularization(regularization);
+        }
+        self
     }
 
     /// Keeps a measured regularization. Another thread may have measured too: the first verdict stands.

@@ -84,6 +84,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Propagated {
     /// x_K, n.
+    #[serde(with = "crate::exact::numbers")]
     pub x: Vec<f64>,
     /// J_K, n x p, or J_K d, n x directions.
     pub jacobian: DenseMatrix,
@@ -92,10 +93,13 @@ pub struct Propagated {
     /// Why the run ended.
     pub stop: Stop,
     /// |x_{k+1} - x_k|, Euclidean, one for each step.
+    #[serde(with = "crate::exact::numbers")]
     pub moves: Vec<f64>,
     /// |J_{k+1} - J_k|, Frobenius, one for each step.
+    #[serde(with = "crate::exact::numbers")]
     pub changes: Vec<f64>,
     /// |J_{k+1}|, Frobenius, one for each step.
+    #[serde(with = "crate::exact::numbers")]
     pub sizes: Vec<f64>,
     /// How the iterates settle.
     pub iterates: Trend,

@@ -23,7 +23,7 @@ pub enum KinkWeight {
     /// w = 1/2.
     Half,
     /// w_k for step k, from the start again after the last: any choice of one's own.
-    Cycle(Vec<f64>),
+    Cycle(#[serde(with = "crate::exact::numbers")] Vec<f64>),
 }
 
 impl KinkWeight {

@@ -37,12 +37,16 @@ pub struct LimitDerivative {
     /// J, n x p, or J d, n x directions.
     pub jacobian: DenseMatrix,
     /// The largest absolute eigenvalue of A: the rate at which iterates and derivatives settle near x. 1 or more: they need not.
+    #[serde(with = "crate::exact::number")]
     pub spectral_radius: f64,
     /// |G(x, theta) - x|: how much of a fixed point x is.
+    #[serde(with = "crate::exact::number")]
     pub moved: f64,
     /// The largest entry of (I - A) J - B over 1 + that of J: rounding if all is well.
+    #[serde(with = "crate::exact::number")]
     pub residual: f64,
     /// The least pivot of I - A over the largest: small where I - A is nearly singular.
+    #[serde(with = "crate::exact::number")]
     pub pivot: f64,
 }
 

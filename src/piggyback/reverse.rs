@@ -56,10 +56,13 @@ enum Kept<E> {
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ReverseGradient {
     /// J_K'w: the gradient in theta, p, the start's dependence on theta included.
+    #[serde(with = "crate::exact::numbers")]
     pub theta: Vec<f64>,
     /// The gradient in x_0, n.
+    #[serde(with = "crate::exact::numbers")]
     pub start: Vec<f64>,
     /// |B_k'w_{k+1}|, in the order of the sweep: k = K - 1, ..., 0.
+    #[serde(with = "crate::exact::numbers")]
     pub contributions: Vec<f64>,
     /// How the sum of the contributions settles: converging where early steps no longer matter. It cannot see derivatives that
     /// change from one K to the next; forward runs can.

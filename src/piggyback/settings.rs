@@ -28,11 +28,14 @@ pub struct PiggybackSettings {
     pub max_iterations: usize,
     /// The iterates have settled when |x_{k+1} - x_k| < this (1 + |x|) in three steps one after the other. Default 1e-12; 0 never
     /// stops. What is left is about rate / (1 - rate) times that: [`Trend::remaining`](super::Trend::remaining).
+    #[serde(with = "crate::exact::number")]
     pub iterate_tolerance: f64,
     /// The same for |J_{k+1} - J_k|, Frobenius; a forward run stops when both have settled. Default 1e-10: where B moves with x
     /// the derivatives come k rate^k behind.
+    #[serde(with = "crate::exact::number")]
     pub derivative_tolerance: f64,
     /// Iterates larger than this (1 + |x_0|) are an error, derivatives larger than this (1 + |J_1|) end the run. Default 1e10.
+    #[serde(with = "crate::exact::number")]
     pub divergence: f64,
     /// What a tape keeps. Default the elements.
     pub storage: Storage,

@@ -50,10 +50,13 @@ pub struct Trend {
     pub tendency: Tendency,
     /// The factor from one change to the next: below 1 for linear convergence, near 1 for slower ones, above 1 for divergence; 0 if
     /// nothing changed, NaN if too short.
+    #[serde(with = "crate::exact::number")]
     pub rate: f64,
     /// The last change.
+    #[serde(with = "crate::exact::number")]
     pub last: f64,
     /// last rate / (1 - rate): about how far the limit is, if converging; else infinite.
+    #[serde(with = "crate::exact::number")]
     pub remaining: f64,
     /// Changes the rate was fitted to.
     pub steps: usize,

@@ -67,6 +67,7 @@ pub struct Margin {
     /// Its rows.
     pub rows: Range<usize>,
     /// The distance, absolute; infinity for the zero cone.
+    #[serde(with = "crate::exact::number")]
     pub margin: f64,
 }
 

@@ -42,6 +42,7 @@ const RUN_AWAY: f64 = 1e3;
 #[serde(deny_unknown_fields, default)]
 pub struct SplittingSettings {
     /// The relative residual at which the splitting stops by itself. Default 1e-6: Newton steps do the rest.
+    #[serde(with = "crate::exact::number")]
     pub tolerance: f64,
     /// Default 20000: well-scaled problems take tens to hundreds, and Newton is there before.
     pub max_iterations: u32,

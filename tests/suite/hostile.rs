@@ -5,4 +5,4 @@ mod input;
 mod projections;
 mod random;
 mod solving;
-mod support;
+pub mod support;

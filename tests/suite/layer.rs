@@ -10,5 +10,5 @@ mod modes;
 mod parametrized;
 mod random;
 mod shapes;
-mod support;
+pub mod support;
 mod verdicts;

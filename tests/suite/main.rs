@@ -1,7 +1,10 @@
 mod allocations;
 mod builder;
+mod bundle;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod cli_bundle;
 mod derivative;
 mod equilibrium;
 mod families;
@@ -28,6 +31,7 @@ mod projection;
 mod regular;
 mod regularity;
 mod ridge;
+mod serde;
 mod smoothing;
 mod support;
 mod variational;

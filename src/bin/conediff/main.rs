@@ -1,4 +1,4 @@
-//! The command-line tool: solve, differentiate and check problems in Clarabel's JSON.
+//! The command-line tool: solve, differentiate and check problems in Clarabel's JSON, and replay failures.
 
 /// println! for a pipe that may be closed.
 macro_rules! say {
@@ -7,6 +7,7 @@ macro_rules! say {
     };
 }
 
+mod bundle;
 mod output;
 mod run;
 
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 /// Solve cone programs and differentiate their solutions.
 ///
 /// minimize 1/2 x'Px + q'x subject to Ax + s = b, s in K; problems in Clarabel's JSON.
-/// Exit code: 0 done, 1 not solved, 2 bad input, 3 derivative not trusted under --strict (or contradicted by check).
+/// Exit code: 0 done, 1 not solved, 2 bad input, 3 derivative not trusted under --strict (or contradicted by check), 4 replay differs.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
@@ -79,6 +80,14 @@ enum Command {
         #[arg(long, value_name = "EPS", allow_negative_numbers = true)]
         within: Option<f64>,
     },
+    /// Compute again what a failure bundle records, and compare bit for bit.
+    Replay {
+        /// A bundle, as --bundle writes it.
+        file: PathBuf,
+        /// One JSON object on stdout instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args)]
@@ -87,6 +96,9 @@ struct One {
     file: PathBuf,
     #[command(flatten)]
     choices: Choices,
+    /// Where to write what it takes to replay a failure, if there is an error or the derivative is not trusted.
+    #[arg(long, value_name = "OUT")]
+    bundle: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -11,6 +11,17 @@ fn value(x: impl Serialize) -> Value {
     serde_json::to_value(x).unwrap_or(Value::Null)
 }
 
+/// JSON has no infinity and no NaN: strings, as in everything the library serializes.
+fn number(x: f64) -> Value {
+    if x.is_finite() {
+        value(x)
+    } else if x.is_nan() {
+        "NaN".into()
+    } else {
+        (if x > 0.0 { "Infinity" } else { "-Infinity" }).into()
+    }
+}
+
 fn sentences(warnings: &[Warning]) -> Vec<String> {
     warnings.iter().map(ToString::to_string).collect()
 }
@@ -57,12 +68,13 @@ pub fn failure(status: &str, message: &str, error: Option<&Error>) -> Value {
             dual_residual,
             ..
         }) => {
-            out["x"] = value(&last.x);
-            out["z"] = value(&last.z);
-            out["s"] = value(&last.s);
+            let last = value(last);
+            for part in ["x", "z", "s"] {
+                out[part] = last[part].clone();
+            }
             out["iterations"] = value(iterations);
-            out["primal_residual"] = value(primal_residual);
-            out["dual_residual"] = value(dual_residual);
+            out["primal_residual"] = number(*primal_residual);
+            out["dual_residual"] = number(*dual_residual);
         }
         _ => {}
     }
@@ -92,7 +104,7 @@ fn derivative_json(
     out["margins"] = value(derivative.projection().margins());
     out["kinks"] = value(derivative.kinks());
     out["rows"] = value(derivative.row_states());
-    out["condition"] = value(derivative.condition());
+    out["condition"] = number(derivative.condition());
     out["meaning"] = value(derivative.meaning());
     out["trusted"] = value(trusted);
     out["warnings"] = value(sentences(warnings));

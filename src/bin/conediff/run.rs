@@ -1,9 +1,10 @@
 //! Each command: read, solve, differentiate, say.
 
+use crate::bundle;
 use crate::output::{self, CheckRow};
-use crate::{Choices, Command, Solver};
+use crate::{Choices, Command, One, Solver};
 use conediff::{
-    ConeProgram, DataTangent, Derivative, Error, GradcheckSettings, LinearSolver, Settings,
+    Bundle, ConeProgram, DataTangent, Derivative, Error, GradcheckSettings, LinearSolver, Settings,
     Solution, SolutionTangent, Status, Verdict, gradcheck_at, solve,
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,13 +12,14 @@ use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::time::Instant;
 
-const DONE: u8 = 0;
+pub const DONE: u8 = 0;
 const NOT_SOLVED: u8 = 1;
-const BAD_INPUT: u8 = 2;
+pub const BAD_INPUT: u8 = 2;
 const NOT_TRUSTED: u8 = 3;
+pub const DIFFERENT: u8 = 4;
 
 /// Why a command stopped early.
-enum Failure {
+pub enum Failure {
     /// The library's error.
     Library(Error),
     /// A file that cannot be read or parsed.
@@ -37,6 +39,7 @@ pub fn run(command: Command) -> u8 {
             one.choices.json
         }
         Command::Check { choices, .. } => choices.json,
+        Command::Replay { json, .. } => *json,
     };
     match dispatch(command) {
         Ok(code) => code,
@@ -60,23 +63,13 @@ pub fn run(command: Command) -> u8 {
 
 fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
-        Command::Solve(one) => {
-            let (program, settings) = read(&one.file, &one.choices)?;
-            let solution = solve(&program, &settings)?;
-            if one.choices.json {
-                let derivative = Derivative::new(&program, &solution, &settings);
-                say!("{}", output::solve_json(&solution, derivative));
-            } else {
-                output::solution_table(&program, &solution);
-            }
-            Ok(DONE)
-        }
+        Command::Solve(one) => solve_one(&one),
         Command::Vjp {
             one,
             cotangent,
             seed,
         } => {
-            let (program, settings) = read(&one.file, &one.choices)?;
+            let (program, settings) = read_one(&one)?;
             let cotangent = match cotangent {
                 Some(file) => {
                     let mut c: SolutionTangent = parse(&file)?;
@@ -87,17 +80,22 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
                 }
                 None => SolutionTangent::random(&program, seed),
             };
-            let derivative = differentiate(&program, &settings)?;
-            let gradient = derivative.vjp(&cotangent)?;
+            let derivative = differentiate_one(&one, &program, &settings)?;
+            let outcome = derivative.vjp(&cotangent);
+            let trusted = outcome.as_ref().is_ok_and(|gradient| gradient.trusted);
+            let kept = bundle::keep(&one, trusted, || {
+                Bundle::vjp(&derivative, &cotangent, &outcome)
+            });
+            let gradient = outcome?;
             if one.choices.json {
                 say!("{}", output::vjp_json(&derivative, &gradient));
             } else {
                 output::vjp_table(&derivative, &gradient);
             }
-            Ok(verdict(gradient.trusted, &one.choices))
+            Ok(verdict(gradient.trusted, &one.choices).max(kept))
         }
         Command::Jvp { one, tangent, seed } => {
-            let (program, settings) = read(&one.file, &one.choices)?;
+            let (program, settings) = read_one(&one)?;
             let tangent = match tangent {
                 Some(file) => {
                     let mut t: DataTangent = parse(&file)?;
@@ -109,19 +107,27 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
                 }
                 None => DataTangent::random(&program, seed),
             };
-            let derivative = differentiate(&program, &settings)?;
-            let result = derivative.jvp(&tangent)?;
+            let derivative = differentiate_one(&one, &program, &settings)?;
+            let outcome = derivative.jvp(&tangent);
+            let trusted = outcome.as_ref().is_ok_and(|tangent| tangent.trusted);
+            let kept = bundle::keep(&one, trusted, || {
+                Bundle::jvp(&derivative, &tangent, &outcome)
+            });
+            let result = outcome?;
             if one.choices.json {
                 say!("{}", output::jvp_json(&derivative, &result));
             } else {
                 output::jvp_table(&derivative, &result);
             }
-            Ok(verdict(result.trusted, &one.choices))
+            Ok(verdict(result.trusted, &one.choices).max(kept))
         }
         Command::Report { one, within } => {
-            let (program, settings) = read(&one.file, &one.choices)?;
-            let derivative = differentiate(&program, &settings)?;
-            let regularity = derivative.regularity()?;
+            let (program, settings) = read_one(&one)?;
+            let derivative = differentiate_one(&one, &program, &settings)?;
+            let regularity = derivative.regularity();
+            let trusted = regularity.is_ok() && derivative.is_trusted_point();
+            let kept = bundle::keep(&one, trusted, || Bundle::derivative(&derivative));
+            let regularity = regularity?;
             let robust = match within {
                 Some(eps) => Some(derivative.regularity_within(eps)?),
                 None => None,
@@ -135,8 +141,9 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
                 output::report_table(&derivative);
                 output::regularity_table(&regularity, robust.as_ref());
             }
-            Ok(verdict(derivative.is_trusted_point(), &one.choices))
+            Ok(verdict(derivative.is_trusted_point(), &one.choices).max(kept))
         }
+        Command::Replay { file, json } => bundle::replay(&file, json),
         Command::Check {
             files,
             choices,
@@ -155,6 +162,58 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
             Ok(check_many(&files, &choices, &check))
         }
     }
+}
+
+fn solve_one(one: &One) -> Result<u8, Failure> {
+    let (program, settings) = read_one(one)?;
+    let solution = solve_kept(one, &program, &settings)?;
+    if !one.choices.json && one.bundle.is_none() {
+        output::solution_table(&program, &solution);
+        return Ok(DONE);
+    }
+    let derivative = Derivative::new(&program, &solution, &settings);
+    let trusted = derivative.as_ref().is_ok_and(Derivative::is_trusted_point);
+    let kept = bundle::keep(one, trusted, || match &derivative {
+        Ok(derivative) => Bundle::derivative(derivative),
+        Err(error) => Ok(Bundle::failed_derivative(
+            &program, &solution, &settings, error,
+        )),
+    });
+    if one.choices.json {
+        say!("{}", output::solve_json(&solution, derivative));
+    } else {
+        output::solution_table(&program, &solution);
+    }
+    Ok(kept)
+}
+
+/// Solves; a failure goes into the bundle that was asked for.
+fn solve_kept(one: &One, program: &ConeProgram, settings: &Settings) -> Result<Solution, Failure> {
+    let outcome = solve(program, settings);
+    if let Err(error) = &outcome {
+        bundle::keep(one, false, || {
+            Ok(Bundle::failed_solve(program, settings, error))
+        });
+    }
+    Ok(outcome?)
+}
+
+/// Solves and differentiates, likewise.
+fn differentiate_one(
+    one: &One,
+    program: &ConeProgram,
+    settings: &Settings,
+) -> Result<Derivative, Failure> {
+    let solution = solve_kept(one, program, settings)?;
+    let outcome = Derivative::new(program, &solution, settings);
+    if let Err(error) = &outcome {
+        bundle::keep(one, false, || {
+            Ok(Bundle::failed_derivative(
+                program, &solution, settings, error,
+            ))
+        });
+    }
+    Ok(outcome?)
 }
 
 fn check_one(file: &Path, choices: &Choices, check: &GradcheckSettings) -> Result<u8, Failure> {
@@ -284,6 +343,15 @@ fn fill(part: &mut Vec<f64>, len: usize) {
     if part.is_empty() {
         part.resize(len, 0.0);
     }
+}
+
+/// [`read`]; what is refused here has computed nothing that could be replayed.
+fn read_one(one: &One) -> Result<(ConeProgram, Settings), Failure> {
+    read(&one.file, &one.choices).inspect_err(|_| {
+        if one.bundle.is_some() {
+            eprintln!("conediff: no bundle: the input itself is refused");
+        }
+    })
 }
 
 /// Reads the problem, and the settings from the file and the command line, the latter winning.

@@ -40,6 +40,7 @@ pub struct EquilibriumSettings {
     /// Default Peaceman-Rachford.
     pub iteration: Iteration,
     /// The change of z in one iteration, relative to z, at which every column must arrive. Default 1e-10.
+    #[serde(with = "crate::exact::number")]
     pub tolerance: f64,
     /// Default 10000: m = 0.1 takes some hundreds.
     pub max_iterations: usize,

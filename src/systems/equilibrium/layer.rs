@@ -22,6 +22,7 @@ pub enum Activation {
     /// t moved towards 0 by the threshold and not beyond: the proximal map of threshold * |t|.
     SoftThreshold {
         /// At least 0.
+        #[serde(with = "crate::exact::number")]
         threshold: f64,
     },
 }
