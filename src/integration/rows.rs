@@ -116,7 +116,13 @@ impl Solver {
                 (widths[k] == 1).then_some(part)
             };
             let [p, q, a, b] = [next(0), next(1), next(2), next(3)];
-            LayerData { p, q, a, b }
+            LayerData {
+                p,
+                q,
+                a,
+                b,
+                ..LayerData::default()
+            }
         };
         let data: Vec<LayerData<'_>> = (0..batch).map(data).collect();
         let mut layer = self.layer.lock().unwrap_or_else(PoisonError::into_inner);
