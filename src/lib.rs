@@ -58,7 +58,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `error` | everything that can go wrong |
+//! | `error`, `limit` | everything that can go wrong; budgets of time, and a handle to stop |
 //! | `cone`, `svec`, `pattern` | cones and their rows; the scaled triangle; validated sparse structure |
 //! | `program`, `ridge`, `builder`, `json` | the problem; with a ridge; building it block by block; Clarabel's JSON |
 //! | `settings`, `solution`, `tangent` | choices; results; directions in data and solution |
@@ -117,6 +117,7 @@ mod lagrangian;
 #[cfg(not(feature = "system-lapack"))]
 mod lapack;
 mod layer;
+mod limit;
 mod linsolve;
 mod meaning;
 mod monitor;
@@ -170,6 +171,7 @@ pub use layer::{
     ConicLayer, ForwardPath, ForwardSolver, LayerCounts, LayerData, LayerSettings,
     ParametrizedLayer, WarmStart,
 };
+pub use limit::{Budget, Cancel};
 pub use linsolve::{
     Evidence, LsqrReport, LsqrSettings, LsqrStop, Method, Prepared, StopReason, Workspace, lsqr,
 };

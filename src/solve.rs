@@ -8,6 +8,7 @@
 
 use crate::cone::Cone;
 use crate::error::{Error, Iterate, Result, Status};
+use crate::limit;
 use crate::pattern::SparseMatrix;
 use crate::program::ConeProgram;
 use crate::projection::Projection;
@@ -26,9 +27,11 @@ use std::time::Instant;
 ///
 /// # Errors
 /// [`Error::PrimalInfeasible`] and [`Error::DualInfeasible`] with certificates, [`Error::NotSolved`] with the last iterate,
-/// [`Error::Solver`] if Clarabel refuses the data or panics.
+/// [`Error::Solver`] if Clarabel refuses the data or panics; [`Error::TimeLimit`] and [`Error::Cancelled`] in a
+/// [`crate::Budget`].
 pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result<Solution> {
     settings.validate()?;
+    limit::check("the interior-point method")?;
     if program.n() == 0 {
         return without_variables(program);
     }
@@ -41,6 +44,7 @@ pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result
     );
     let unit = size(program);
     let is_doubtful = match &first {
+        Err(Error::TimeLimit { .. } | Error::Cancelled { .. }) => return first,
         Err(Error::Solver { .. }) => true,
         Err(Error::NotSolved { status, .. }) => *status != Status::MaxTime,
         // A part of the infeasibility test is absolute: at 1e6 most feasible programs fail it.
@@ -60,7 +64,10 @@ pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result
         return first;
     }
     let unit = if unit > 0.0 { unit } else { 1.0 };
-    attempt(program, &remaining, unit, SHORT_STEP).or(first)
+    match attempt(program, &remaining, unit, SHORT_STEP) {
+        Err(spent @ (Error::TimeLimit { .. } | Error::Cancelled { .. })) => Err(spent),
+        second => second.or(first),
+    }
 }
 
 /// The size of q and b.
@@ -119,9 +126,11 @@ fn attempt(
         .map_err(|e| Error::Solver {
             message: e.to_string(),
         })?;
+        obey_budget(&mut solver);
         solver.solve();
         Ok(Found::new(&solver.solution, unit))
     }));
+    limit::check(ANSWER)?;
     match outcome {
         Ok(result) => interpret(program, result?),
         Err(panic) => Err(Error::Solver {
@@ -229,6 +238,7 @@ impl ReusedSolver {
                 ..solver.settings().clone()
             };
             solver.update_settings(timed).ok()?;
+            obey_budget(&mut solver);
             if !same.0 {
                 solver.update_P(&program.p().values().to_vec()).ok()?;
             }
@@ -246,6 +256,7 @@ impl ReusedSolver {
         let (solver, found) = outcome.ok()??;
         self.solver = Some(solver);
         self.current = Some(program.clone());
+        limit::check(ANSWER).ok()?;
         match interpret(program, found) {
             Ok(solution) => Some(solution),
             Err(error) => last_iterate(program, &error).ok(),
@@ -269,6 +280,18 @@ pub(crate) fn last_iterate(program: &ConeProgram, failure: &Error) -> Result<Sol
             Ok(solution)
         }
         _ => Err(failure.clone()),
+    }
+}
+
+/// What a budget is asked before.
+const ANSWER: &str = "the use of the interior-point method's answer";
+
+/// Looks at the thread's budget before each iteration.
+fn obey_budget(solver: &mut DefaultSolver<f64>) {
+    if limit::is_set() {
+        solver.set_termination_callback(|_| limit::is_over());
+    } else {
+        solver.unset_termination_callback();
     }
 }
 

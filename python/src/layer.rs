@@ -136,6 +136,7 @@ impl Layer {
                     q: row(1, item),
                     a: row(2, item),
                     b: row(3, item),
+                    budget: None,
                 })
                 .collect();
             let mut layer = self.layer.lock().unwrap_or_else(PoisonError::into_inner);

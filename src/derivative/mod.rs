@@ -19,6 +19,7 @@ pub(crate) use verdict::{Standing, least_margin};
 use crate::certificate::Extremes;
 use crate::error::Result;
 use crate::kink::{Classified, Kink, RowState, Warning, classify, row_states};
+use crate::limit;
 use crate::linsolve::{Prepared, Structure};
 use crate::meaning::Meaning;
 use crate::newton::{Newton, Point};
@@ -213,7 +214,10 @@ impl Derivative {
             proximal: 0.0,
             substitute: None,
         };
-        derivative.strictly_at_point()?.under_policy()
+        let derivative = derivative.strictly_at_point()?.under_policy()?;
+        // What a spent budget cut short on the way is no derivative.
+        limit::check("the use of the derivative")?;
+        Ok(derivative)
     }
 
     /// The same point with another J, factored.

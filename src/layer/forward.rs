@@ -5,6 +5,7 @@ use crate::cone::Cone;
 use crate::dense_qp::DenseQp;
 use crate::derivative::{Derivative, DerivativeWorkspace};
 use crate::error::{Error, Result, Status};
+use crate::limit;
 use crate::linsolve::Structure;
 use crate::newton::{Newton, Point};
 use crate::point::point_of;
@@ -180,6 +181,7 @@ impl Item {
     ) -> Result<()> {
         newton.calibrate(&point);
         let derivative = Derivative::at(point, newton, solution, settings)?;
+        limit::check("the use of the item's answer")?;
         match &mut self.work {
             Some(work) => derivative.fit(work),
             None => self.work = Some(derivative.workspace()),
@@ -209,7 +211,7 @@ fn from_start(
         max_steps: settings.refine.max_steps.min(FEW_STEPS),
         ..settings.refine
     };
-    let (point, refinement) = newton.run_from_guess(start, &refine);
+    let (point, refinement) = newton.run_from_guess(start, &refine)?;
     let grown = norm_max(&point.x).max(norm_max(&point.v));
     if !refinement.accepted || grown > RUN_AWAY * (1.0 + size) {
         return Ok(None);
@@ -324,6 +326,10 @@ impl Worker {
                 let engine = Engine::Clarabel(Setup { tolerance, ..setup });
                 self.try_out(shared, engine, program, newton, &mut best);
             }
+        }
+        if limit::is_over() {
+            // What did not end in a spent budget is no slow solver.
+            return None;
         }
         // Where none ends well, one will do to try first from now on. Another thread may have measured too: the first verdict stands.
         let engine = best.as_ref().map_or(engines.last().copied()?, |b| b.1);

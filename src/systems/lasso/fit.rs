@@ -10,6 +10,7 @@ use super::twin::{ConicFit, Twin};
 use crate::derivative::Derivative;
 use crate::error::{Error, Result};
 use crate::kink::{Knot, Warning};
+use crate::limit;
 use crate::pattern::check_finite;
 use crate::program::check_length;
 use std::sync::Arc;
@@ -127,6 +128,7 @@ impl SparseRegression {
         let mut before: Option<Vec<usize>> = None;
         let mut next_try = FIRST_TRY;
         loop {
+            limit::check("a sweep of coordinate descent")?;
             let (gap, t) = point.gap(self, penalty);
             let relative = gap / scale;
             let support = nonzero(&point.beta);
