@@ -391,6 +391,8 @@ pub enum Error {
         limit: f64,
         /// What was to be done next.
         step: &'static str,
+        /// The interior-point method's last point, if a fresh run of it was what the time ended.
+        last: Option<Box<Iterate>>,
     },
     /// A budget's handle was cancelled.
     #[error("cancelled after {elapsed:.3e} s, before {step}; run it again with a fresh handle")]

@@ -171,7 +171,7 @@ pub use layer::{
     ConicLayer, ForwardPath, ForwardSolver, LayerCounts, LayerData, LayerSettings,
     ParametrizedLayer, WarmStart,
 };
-pub use limit::{Budget, Cancel};
+pub use limit::{Budget, Cancel, Running};
 pub use linsolve::{
     Evidence, LsqrReport, LsqrSettings, LsqrStop, Method, Prepared, StopReason, Workspace, lsqr,
 };
@@ -215,6 +215,11 @@ struct NonsmoothGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/iterations.md")]
 struct IterationsGuide;
+
+/// The guide to limits, its code run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/limits.md")]
+struct LimitsGuide;
 
 /// The guide to sparse regressions, its code run as a test.
 #[cfg(doctest)]

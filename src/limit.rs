@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 /// How often a handle's own function is asked. An eye does not see the delay, and a step of a small program takes a thousandth of it.
@@ -46,8 +47,9 @@ impl Cancel {
         Self::default()
     }
 
-    /// A handle that cancels itself once `is_over` returns true. It is asked between steps, at most every 20 milliseconds, on the
-    /// thread that called [`Budget::run`] and on the threads of a batch: for signals and other flags that have to be fetched.
+    /// A handle that cancels itself once `is_over` returns true: for signals and other flags that have to be fetched. It is asked
+    /// between steps, every 20 milliseconds at most, and only on the thread that called [`Budget::run`], also while that waits for
+    /// the threads of a batch.
     pub fn when(is_over: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -55,7 +57,7 @@ impl Cancel {
                 source: Some(Source {
                     ask: Box::new(is_over),
                     made: Instant::now(),
-                    due: AtomicU64::new(0),
+                    due: AtomicU64::new(ASKED_EVERY.as_nanos() as u64),
                 }),
             }),
         }
@@ -68,14 +70,14 @@ impl Cancel {
 
     /// True once it is cancelled.
     pub fn is_cancelled(&self) -> bool {
-        if self.shared.is_cancelled.load(Ordering::Relaxed) {
-            return true;
-        }
-        let is_over = self.shared.source.as_ref().is_some_and(Source::is_over);
-        if is_over {
+        self.shared.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Asks its function, if it has one and that is due.
+    fn ask(&self) {
+        if self.shared.source.as_ref().is_some_and(Source::is_over) {
             self.cancel();
         }
-        is_over
     }
 }
 
@@ -101,8 +103,8 @@ impl Source {
 /// Jacobian, an item); one factorization is one step and is not interrupted. What is stopped is [`Error::TimeLimit`] or
 /// [`Error::Cancelled`], and every result that comes back is the same to the last bit as without a budget.
 ///
-/// Budgets nest: the inner one's work stops at the first limit of both. Threads that the caller starts inside know nothing of it;
-/// run the budget there.
+/// Budgets nest: the inner one's work stops at the first limit of both. Threads that the caller starts inside know nothing of it until
+/// they are handed [`Budget::running`].
 ///
 /// ```
 /// use conediff::{Budget, Cancel, Cone, ConeProgram, Derivative, Error, Settings, solve};
@@ -154,8 +156,52 @@ impl Budget {
             start: Instant::now(),
             budget: self.clone(),
             outer: current(),
+            thread: std::thread::current().id(),
         };
         within(Some(Arc::new(limits)), work)
+    }
+
+    /// The budgets at work on this thread, to be handed to others.
+    pub fn running() -> Running {
+        Running(current())
+    }
+}
+
+/// The budgets at work on a thread, with the time they have left: what other threads of the same work run under.
+///
+/// ```
+/// use conediff::{Budget, Error};
+/// use std::time::Duration;
+/// let budget = Budget::default().with_time_limit(Duration::ZERO);
+/// budget.run(|| {
+///     let running = Budget::running();
+///     std::thread::scope(|scope| {
+///         let other = scope.spawn(|| running.run(|| conediff::least_norm_in_hull(&[vec![1.0]])));
+///         assert!(matches!(other.join().unwrap(), Err(Error::TimeLimit { .. })));
+///     });
+/// });
+/// ```
+#[derive(Clone)]
+pub struct Running(Option<Arc<Limits>>);
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Running").field(&self.0.is_some()).finish()
+    }
+}
+
+impl Running {
+    /// Does the work under these budgets instead of this thread's own.
+    pub fn run<R>(&self, work: impl FnOnce() -> R) -> R {
+        within(self.0.clone(), work)
+    }
+
+    /// For steps of the caller's own, whose name is `step`.
+    ///
+    /// # Errors
+    /// [`Error::TimeLimit`], [`Error::Cancelled`].
+    pub fn check(&self, step: &'static str) -> Result<()> {
+        self.0.as_ref().map_or(Ok(()), |limits| limits.check(step))
     }
 }
 
@@ -172,32 +218,46 @@ pub(crate) struct Limits {
     start: Instant,
     budget: Budget,
     outer: Option<Arc<Limits>>,
+    /// The one that asks the handle's function.
+    thread: ThreadId,
 }
 
 impl Limits {
     fn check(&self, step: &'static str) -> Result<()> {
         let elapsed = || self.start.elapsed().as_secs_f64();
         let budget = &self.budget;
-        if budget.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
-            return Err(Error::Cancelled {
-                elapsed: elapsed(),
-                step,
-            });
+        if let Some(cancel) = &budget.cancel {
+            if self.asks_here() {
+                cancel.ask();
+            }
+            if cancel.is_cancelled() {
+                return Err(Error::Cancelled {
+                    elapsed: elapsed(),
+                    step,
+                });
+            }
         }
         if let Some(limit) = budget.time_limit.filter(|l| self.start.elapsed() >= *l) {
             return Err(Error::TimeLimit {
                 elapsed: elapsed(),
                 limit: limit.as_secs_f64(),
                 step,
+                last: None,
             });
         }
         self.outer.as_ref().map_or(Ok(()), |o| o.check(step))
     }
 
-    fn has_source(&self) -> bool {
-        let own = self.budget.cancel.as_ref();
-        own.is_some_and(|c| c.shared.source.is_some())
-            || self.outer.as_ref().is_some_and(|o| o.has_source())
+    /// True if its handle has a function for this thread to ask.
+    fn asks_here(&self) -> bool {
+        let has_source = |c: &Cancel| c.shared.source.is_some();
+        self.budget.cancel.as_ref().is_some_and(has_source)
+            && self.thread == std::thread::current().id()
+    }
+
+    /// The same for it or one around it.
+    fn any_asks_here(&self) -> bool {
+        self.asks_here() || self.outer.as_ref().is_some_and(|o| o.any_asks_here())
     }
 }
 
@@ -251,7 +311,7 @@ pub(crate) fn share<W: Send>(
     let limits = current();
     let count = workers.len();
     let done = (Mutex::new(0), Condvar::new());
-    let asks = limits.as_ref().filter(|l| l.has_source());
+    let asks = limits.as_ref().filter(|l| l.any_asks_here());
     within(None, || {
         pool.in_place_scope(|scope| {
             for worker in workers {

@@ -159,6 +159,7 @@ impl Newton {
         settings: &RefineSettings,
         is_patient: bool,
     ) -> Result<(Point, Refinement)> {
+        limit::check("a Newton step")?;
         let before = start.relative;
         let mut best = None;
         let mut best_relative = before;
@@ -166,7 +167,6 @@ impl Newton {
         let mut point = start.clone();
         let mut since_best = 0;
         while steps < settings.max_steps && (best_relative.is_nan() || best_relative > ROUNDING) {
-            limit::check("a Newton step")?;
             let step = self.step(&point, is_patient);
             // A budget that ends within the step is no broken step.
             limit::check("the next Newton step")?;

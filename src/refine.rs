@@ -39,7 +39,7 @@ pub(crate) const NEAR_START: f64 = 0.1;
 /// [`Error::Setting`]; [`Error::TimeLimit`] and [`Error::Cancelled`] in a [`crate::Budget`].
 pub fn solve(program: &ConeProgram, settings: &Settings) -> Result<Solution> {
     settings.validate()?;
-    let mut newton = Newton::new(&Arc::new(Structure::new(program)), settings.linear);
+    let mut newton = Newton::new(&Arc::new(Structure::new(program)?), settings.linear);
     Ok(solve_with(program, settings, &mut newton)?.0)
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn distance(solution: &Solution, start: &Solution) -> f64 {
 pub fn refine(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Solution> {
     settings.validate()?;
     solution.check(program)?;
-    let mut newton = Newton::new(&Arc::new(Structure::new(program)), settings.linear);
+    let mut newton = Newton::new(&Arc::new(Structure::new(program)?), settings.linear);
     let mut refined = solution.clone();
     let point = point_of(program, solution)?;
     refine_at(&mut refined, point, settings, &mut newton)?;

@@ -58,7 +58,7 @@ pub(crate) fn central_path(
     mu: f64,
     settings: &Settings,
 ) -> Result<PathPoint> {
-    let structure = Arc::new(Structure::new(program));
+    let structure = Arc::new(Structure::new(program)?);
     let start = point(program, solution.x.clone(), solution.v(program), mu)?;
     let before = start.relative;
     let newton = Newton {

@@ -10,7 +10,7 @@ use crate::cone::Cone;
 use crate::error::{Error, Iterate, Result, Status};
 use crate::limit;
 use crate::pattern::SparseMatrix;
-use crate::program::ConeProgram;
+use crate::program::{ConeProgram, MOST_FACTOR_BYTES, check_bytes};
 use crate::projection::Projection;
 use crate::settings::{ClarabelLinearSolver, SolveSettings};
 use crate::solution::Solution;
@@ -32,6 +32,7 @@ use std::time::Instant;
 pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result<Solution> {
     settings.validate()?;
     limit::check("the interior-point method")?;
+    check_size(program.cones())?;
     if program.n() == 0 {
         return without_variables(program);
     }
@@ -68,6 +69,22 @@ pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result
         Err(spent @ (Error::TimeLimit { .. } | Error::Cancelled { .. })) => Err(spent),
         second => second.or(first),
     }
+}
+
+/// [`Error::TooLarge`] where Clarabel's system is: it holds a dense block, rows by rows, for each PSD cone.
+fn check_size(cones: &[Cone]) -> Result<()> {
+    let block = |c: &Cone| match c {
+        Cone::PsdTriangle(_) => c.rows() as u128 * (c.rows() as u128 + 1) / 2,
+        _ => 0,
+    };
+    let entries = cones.iter().map(block).sum();
+    // An index and a value each.
+    check_bytes(
+        "Clarabel's system for the PSD cones",
+        16,
+        entries,
+        MOST_FACTOR_BYTES,
+    )
 }
 
 /// The size of q and b.
@@ -130,7 +147,13 @@ fn attempt(
         solver.solve();
         Ok(Found::new(&solver.solution, unit))
     }));
-    limit::check(ANSWER)?;
+    if let Err(mut spent) = limit::check(ANSWER) {
+        if let (Error::TimeLimit { last, .. }, Ok(Ok(found))) = (&mut spent, outcome) {
+            let Found { x, z, s, .. } = found;
+            *last = Some(Box::new(Iterate { x, z, s }));
+        }
+        return Err(spent);
+    }
     match outcome {
         Ok(result) => interpret(program, result?),
         Err(panic) => Err(Error::Solver {
@@ -193,6 +216,9 @@ impl ReusedSolver {
     pub(crate) fn set_up(&mut self) -> bool {
         if self.solver.is_some() {
             return true;
+        }
+        if check_size(self.first.cones()).is_err() {
+            return false;
         }
         let (first, setup) = (&self.first, self.setup);
         let made = std::panic::catch_unwind(|| {

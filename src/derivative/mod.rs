@@ -101,7 +101,7 @@ impl Derivative {
         let mut solution = solution.clone();
         solution.free_rows(program);
         let mut point = point_of(program, &solution)?;
-        let mut newton = Newton::new(&Arc::new(Structure::new(program)), settings.linear);
+        let mut newton = Newton::new(&Arc::new(Structure::new(program)?), settings.linear);
         if settings.refine.enabled && solution.refinement.is_none() {
             point = refine_at(&mut solution, point, settings, &mut newton)?;
         }

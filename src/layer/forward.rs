@@ -85,12 +85,15 @@ impl Shared {
         }
     }
 
-    fn structure(&self, program: &ConeProgram) -> &Arc<Structure> {
+    fn structure(&self, program: &ConeProgram) -> Result<&Arc<Structure>> {
         if self.structure.suits(program) {
-            return &self.structure;
+            return Ok(&self.structure);
         }
-        self.for_any_values
-            .get_or_init(|| Arc::new(Structure::with_variables(&self.program, false)))
+        if let Some(made) = self.for_any_values.get() {
+            return Ok(made);
+        }
+        let made = Arc::new(Structure::with_variables(&self.program, false)?);
+        Ok(self.for_any_values.get_or_init(|| made))
     }
 }
 
@@ -135,7 +138,7 @@ impl Item {
         let settings = &shared.settings.settings;
         self.path = None;
         self.missed_warm = false;
-        let mut newton = Newton::new(shared.structure(program), settings.linear);
+        let mut newton = Newton::new(shared.structure(program)?, settings.linear);
         let mut start = self.start.take();
         if let Some(previous) = self.derivative.take() {
             let (x, z, s, prepared) = previous.into_parts();

@@ -145,7 +145,8 @@ impl ConicLayer {
     /// A layer for the program's patterns and cones; its values are those of items that do not give their own.
     ///
     /// # Errors
-    /// [`Error::Setting`]; [`Error::Threads`] if the threads cannot be made.
+    /// [`Error::Setting`]; [`Error::Threads`] if the threads cannot be made; [`Error::TooLarge`] for a structure whose linear system
+    /// is.
     pub fn new(program: &ConeProgram, settings: LayerSettings) -> Result<Self> {
         settings.validate()?;
         let pool = match settings.threads {
@@ -166,7 +167,7 @@ impl ConicLayer {
         Ok(Self {
             shared: Shared {
                 program: program.clone(),
-                structure: Arc::new(Structure::with_variables(program, true)),
+                structure: Arc::new(Structure::with_variables(program, true)?),
                 for_any_values: OnceLock::new(),
                 engine: OnceLock::new(),
                 settings,

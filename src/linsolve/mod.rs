@@ -120,7 +120,7 @@ impl Prepared {
     /// [`Error::Factorization`] if the method asked for breaks down, [`Error::TooLarge`] if it would need too much memory.
     /// `Auto` falls back to the next method instead.
     pub fn new(jacobian: &ResidualJacobian, settings: LinearSettings) -> Result<Self> {
-        let structure = Arc::new(Structure::new(jacobian.program()));
+        let structure = Arc::new(Structure::new(jacobian.program())?);
         Self::with_structure(&structure, jacobian, settings)
     }
 

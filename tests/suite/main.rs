@@ -1,8 +1,10 @@
 mod allocations;
+mod batch_faults;
 mod builder;
 #[cfg(feature = "cli")]
 mod cli;
 mod derivative;
+mod determinism;
 mod equilibrium;
 mod families;
 mod generate;
@@ -15,6 +17,7 @@ mod lagrangian;
 mod lapack;
 mod lasso;
 mod layer;
+mod limits;
 mod lsqr;
 mod monitor;
 mod parametrization;

@@ -3,13 +3,13 @@
 use crate::output::{self, CheckRow};
 use crate::{Choices, Command, Solver};
 use conediff::{
-    ConeProgram, DataTangent, Derivative, Error, GradcheckSettings, LinearSolver, Settings,
-    Solution, SolutionTangent, Status, Verdict, gradcheck_at, solve,
+    Budget, ConeProgram, DataTangent, Derivative, Error, GradcheckSettings, LinearSolver, Settings,
+    SolutionTangent, Status, Verdict, gradcheck_at, solve,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::de::DeserializeOwned;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const DONE: u8 = 0;
 const NOT_SOLVED: u8 = 1;
@@ -87,8 +87,10 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
                 }
                 None => SolutionTangent::random(&program, seed),
             };
-            let derivative = differentiate(&program, &settings)?;
-            let gradient = derivative.vjp(&cotangent)?;
+            let (derivative, gradient) = within(&program, &settings, &one.choices, |d| {
+                let gradient = d.vjp(&cotangent)?;
+                Ok((d, gradient))
+            })?;
             if one.choices.json {
                 say!("{}", output::vjp_json(&derivative, &gradient));
             } else {
@@ -109,8 +111,10 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
                 }
                 None => DataTangent::random(&program, seed),
             };
-            let derivative = differentiate(&program, &settings)?;
-            let result = derivative.jvp(&tangent)?;
+            let (derivative, result) = within(&program, &settings, &one.choices, |d| {
+                let result = d.jvp(&tangent)?;
+                Ok((d, result))
+            })?;
             if one.choices.json {
                 say!("{}", output::jvp_json(&derivative, &result));
             } else {
@@ -118,14 +122,14 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
             }
             Ok(verdict(result.trusted, &one.choices))
         }
-        Command::Report { one, within } => {
+        Command::Report { one, within: eps } => {
             let (program, settings) = read(&one.file, &one.choices)?;
-            let derivative = differentiate(&program, &settings)?;
-            let regularity = derivative.regularity()?;
-            let robust = match within {
-                Some(eps) => Some(derivative.regularity_within(eps)?),
-                None => None,
-            };
+            let (derivative, regularity, robust) =
+                within(&program, &settings, &one.choices, |d| {
+                    let regularity = d.regularity()?;
+                    let robust = eps.map(|eps| d.regularity_within(eps)).transpose()?;
+                    Ok((d, regularity, robust))
+                })?;
             if one.choices.json {
                 say!(
                     "{}",
@@ -159,8 +163,10 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
 
 fn check_one(file: &Path, choices: &Choices, check: &GradcheckSettings) -> Result<u8, Failure> {
     let (program, settings) = read(file, choices)?;
-    let derivative = differentiate(&program, &settings)?;
-    let report = gradcheck_at(&derivative, &settings, check)?;
+    let (derivative, report) = within(&program, &settings, choices, |d| {
+        let report = gradcheck_at(&d, &settings, check)?;
+        Ok((d, report))
+    })?;
     if choices.json {
         say!("{}", output::check_json(&derivative, &report));
     } else {
@@ -227,18 +233,33 @@ fn check_into(
 ) -> Result<(), Failure> {
     let (program, settings) = read(file, choices)?;
     row.program(&program);
-    let derivative = differentiate(&program, &settings)?;
-    let report = gradcheck_at(&derivative, &settings, check)?;
-    let evidence = derivative
-        .vjp(&SolutionTangent::random(&program, check.seed))?
-        .evidence;
-    row.fill(&derivative, &report, evidence);
-    Ok(())
+    within(&program, &settings, choices, |derivative| {
+        let report = gradcheck_at(&derivative, &settings, check)?;
+        let evidence = derivative
+            .vjp(&SolutionTangent::random(&program, check.seed))?
+            .evidence;
+        row.fill(&derivative, &report, evidence);
+        Ok(())
+    })
 }
 
-fn differentiate(program: &ConeProgram, settings: &Settings) -> Result<Derivative, Failure> {
-    let solution: Solution = solve(program, settings)?;
-    Ok(Derivative::new(program, &solution, settings)?)
+/// Solves, differentiates and goes on with the derivative, within the time limit. The solver has it first, since it gives its last point
+/// when it ends; the rest has what is left.
+fn within<R>(
+    program: &ConeProgram,
+    settings: &Settings,
+    choices: &Choices,
+    work: impl FnOnce(Derivative) -> conediff::Result<R>,
+) -> Result<R, Failure> {
+    let start = Instant::now();
+    let solution = solve(program, settings)?;
+    let budget = match choices.time_limit.map(Duration::try_from_secs_f64) {
+        Some(Ok(limit)) => Budget::default().with_time_limit(limit.saturating_sub(start.elapsed())),
+        // Infinity.
+        _ => Budget::default(),
+    };
+    let found = budget.run(|| work(Derivative::new(program, &solution, settings)?));
+    Ok(found?)
 }
 
 fn verdict(trusted: bool, choices: &Choices) -> u8 {
@@ -265,6 +286,7 @@ pub fn status(error: &Error) -> &'static str {
             Status::NumericalError => "numerical_error",
             Status::InsufficientProgress => "insufficient_progress",
         },
+        Error::TimeLimit { .. } => "max_time",
         Error::Solver { .. } | Error::Factorization { .. } => "numerical_error",
         _ => "error",
     }

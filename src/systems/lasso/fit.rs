@@ -2,6 +2,7 @@
 
 use super::derivative::FitDerivative;
 use super::descent::{Point, descend, working_set};
+use super::gram::check_order;
 use super::penalty::Penalty;
 use super::polish::{Factored, Rounding, polish};
 use super::regression::SparseRegression;
@@ -138,6 +139,7 @@ impl SparseRegression {
                 next_try *= 2;
             }
             if is_time
+                && check_order(support.len()).is_ok()
                 && let Some(polished) = polish(self, penalty, &point, CHANGES + 2 * support.len())
             {
                 return Ok(Found {
