@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 use crate::families::{self, Family};
 use crate::support::Random;
 
+/// One of the library's calls, its answer dropped.
+type Call<'a> = Box<dyn Fn() -> Result<()> + 'a>;
+
 fn cancelled() -> Budget {
     let stop = Cancel::new();
     stop.cancel();
@@ -165,7 +168,7 @@ fn a_spent_budget_stops_every_call() {
         .solve(&SplittingSettings::default(), &settings)
         .unwrap();
 
-    let calls: Vec<(&str, Box<dyn Fn() -> Result<()> + '_>)> = vec![
+    let calls: Vec<(&str, Call<'_>)> = vec![
         (
             "interior_point",
             Box::new(|| interior_point(program, &settings.solve).map(drop)),
