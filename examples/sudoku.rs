@@ -163,13 +163,8 @@ impl Model {
             clues.chain([0.0; RULES]).collect()
         };
         let costs: Vec<Vec<f64>> = puzzles.iter().map(cost).collect();
-        let item = |q| LayerData {
-            p: None,
-            q: Some(q),
-            a: Some(&a),
-            b: Some(&b),
-        };
-        let items: Vec<LayerData> = costs.iter().map(|q| item(q)).collect();
+        let rules = LayerData::default().with_a(&a).with_b(&b);
+        let items: Vec<LayerData> = costs.iter().map(|q| rules.with_q(q)).collect();
         let solutions = self.layer.forward_batch(&items).into_iter();
         Ok(solutions
             .map(|s| s.map(|s| s.x))

@@ -20,7 +20,7 @@ use crate::derivative::{Checked, Derivative};
 use crate::error::{Error, Result};
 use crate::kink::Warning;
 use crate::meaning::Meaning;
-use crate::program::ConeProgram;
+use crate::program::{ConeProgram, check_dense};
 use crate::projection::Element;
 use crate::refine::solve;
 use crate::response::Responses;
@@ -60,15 +60,9 @@ impl Derivative {
         }
         // S and the responses, before any of them is made.
         let k: usize = base.blocks.iter().map(|(_, kink)| kink.directions()).sum();
-        let bytes = 8 * k as u128 * (k + self.residual_jacobian().dim()) as u128;
-        let limit = u128::from(self.settings().max_dense_bytes);
-        if bytes > limit {
-            return Err(Error::TooLarge {
-                what: "the critical cone's program",
-                bytes,
-                limit,
-            });
-        }
+        let columns = k.saturating_add(self.residual_jacobian().dim());
+        let limit = self.settings().max_dense_bytes;
+        check_dense("the critical cone's program", k, columns, limit)?;
         let Some(responses) =
             Responses::new(base.residual_jacobian(), base.prepared(), &base.blocks, 0.0)?
         else {

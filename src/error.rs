@@ -408,6 +408,28 @@ pub enum Error {
         #[serde(serialize_with = "crate::exact::size")]
         limit: u128,
     },
+    /// A budget's time is spent.
+    #[error(
+        "time limit: {elapsed:.3e} s of {limit:.3e} s are spent before {step}; give a larger budget, or look at the data's scale"
+    )]
+    TimeLimit {
+        /// Seconds since the budget began.
+        elapsed: f64,
+        /// Seconds it had.
+        limit: f64,
+        /// What was to be done next.
+        step: &'static str,
+        /// The interior-point method's last point, if a fresh run of it was what the time ended.
+        last: Option<Box<Iterate>>,
+    },
+    /// A budget's handle was cancelled.
+    #[error("cancelled after {elapsed:.3e} s, before {step}; run it again with a fresh handle")]
+    Cancelled {
+        /// Seconds since the budget began.
+        elapsed: f64,
+        /// What was to be done next.
+        step: &'static str,
+    },
     /// `strict` was asked for and a derivative is not trusted.
     #[error("derivative not trusted: {reasons}")]
     NotTrusted {

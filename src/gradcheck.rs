@@ -7,6 +7,7 @@
 use crate::derivative::Derivative;
 use crate::error::{Error, Result};
 use crate::kink::Warning;
+use crate::limit;
 use crate::program::ConeProgram;
 use crate::random::Random;
 use crate::refine::{refine, solve};
@@ -247,7 +248,7 @@ pub fn gradcheck_at(
             objective: value_gradient.dot(&direction),
         };
         let (comparison, objective) =
-            compare(derivative, settings, &direction, &expected, block, check);
+            compare(derivative, settings, &direction, &expected, block, check)?;
         objective_error = objective_error.max(objective);
         blocks.push(comparison);
     }
@@ -337,6 +338,7 @@ pub fn gradcheck_function(
         let mut best: Option<(f64, f64)> = None;
         let mut previous: Option<f64> = None;
         for step in STEPS {
+            limit::check("a difference quotient")?;
             let moved = |h: f64| -> Vec<f64> {
                 at.iter().zip(&direction).map(|(x, d)| x + h * d).collect()
             };
@@ -404,7 +406,7 @@ fn compare(
     expected: &Quotient,
     block: &'static str,
     check: &GradcheckSettings,
-) -> (BlockCheck, f64) {
+) -> Result<(BlockCheck, f64)> {
     let base = derivative.solution();
     let measure = |a: &SolutionTangent, b: &SolutionTangent| -> [f64; 3] {
         let one = |a: &[f64], b: &[f64], expected: &[f64], base: &[f64]| {
@@ -436,6 +438,8 @@ fn compare(
     let is_refined = base.refinement.is_none_or(|r| r.accepted);
     for step in STEPS.into_iter().filter(|_| is_refined) {
         let quotient = difference(derivative, settings, direction, step, &mut cold_solves);
+        // A budget that ends in a solve says nothing about the quotient.
+        limit::check("a difference quotient")?;
         let Some(quotient) = quotient else {
             previous = None;
             continue;
@@ -460,7 +464,7 @@ fn compare(
             spread: f64::NAN,
             verdict: Verdict::Inconclusive,
         };
-        return (nothing, f64::NAN);
+        return Ok((nothing, f64::NAN));
     };
     let errors = measure(&quotient.tangent, &expected.tangent);
     let objective = (quotient.objective - expected.objective).abs()
@@ -472,7 +476,7 @@ fn compare(
         spread,
         verdict: judge(largest(&errors), spread, check.tolerance),
     };
-    (comparison, objective)
+    Ok((comparison, objective))
 }
 
 /// The central difference quotient of refined solutions; `None` if either end does not solve.

@@ -2,6 +2,7 @@
 
 use crate::cone::Cone;
 use crate::error::{Error, Iterate, Result, Status};
+use crate::limit;
 use crate::pattern::{SparseMatrix, check_finite};
 use crate::program::{ConeProgram, check_length};
 use crate::refine::solve;
@@ -107,6 +108,7 @@ pub fn least_norm_in_hull(gradients: &[Vec<f64>]) -> Result<HullElement> {
             found = again;
         }
     }
+    limit::check("the use of the hull's answer")?;
     if found.gap.is_nan() || found.gap > GAP {
         return Err(Error::NotSolved {
             status: Status::InsufficientProgress,

@@ -3,6 +3,7 @@
 use crate::derivative::{Checked, Derivative};
 use crate::error::{Error, Result};
 use crate::linsolve::{Evidence, Method, StopReason};
+use crate::program::check_dense;
 use crate::residual::Wanted;
 use crate::tangent::{DataTangent, SolutionTangent};
 
@@ -43,12 +44,13 @@ pub struct DenseMatrix {
 }
 
 impl DenseMatrix {
-    /// Column j; `None` beyond the last.
+    /// Column j; `None` beyond the last, and beyond the data where they are not rows * cols values.
     pub fn column(&self, j: usize) -> Option<&[f64]> {
         if j >= self.cols {
             return None;
         }
-        self.data.get(j * self.rows..(j + 1) * self.rows)
+        let start = j.checked_mul(self.rows)?;
+        self.data.get(start..start.checked_add(self.rows)?)
     }
 }
 
@@ -156,12 +158,7 @@ impl Derivative {
     }
 
     fn check_size(&self, what: &'static str, rows: usize, cols: usize) -> Result<()> {
-        let bytes = 8 * rows as u128 * cols as u128;
-        let limit = u128::from(self.settings().max_dense_bytes);
-        if bytes > limit {
-            return Err(Error::TooLarge { what, bytes, limit });
-        }
-        Ok(())
+        check_dense(what, rows, cols, self.settings().max_dense_bytes)
     }
 
     /// Evidence of having solved nothing.

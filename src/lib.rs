@@ -58,7 +58,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `exact`, `error` | numbers in JSON, bit for bit; everything that can go wrong |
+//! | `exact`, `error`, `limit` | numbers in JSON, bit for bit; everything that can go wrong; budgets of time, and a handle to stop |
 //! | `cone`, `svec`, `pattern` | cones and their rows; the scaled triangle; validated sparse structure |
 //! | `program`, `ridge`, `builder`, `json` | the problem; with a ridge; building it block by block; Clarabel's JSON |
 //! | `settings`, `solution`, `tangent` | choices; results; directions in data and solution |
@@ -123,6 +123,7 @@ mod lagrangian;
 #[cfg(not(feature = "system-lapack"))]
 mod lapack;
 mod layer;
+mod limit;
 mod linsolve;
 mod meaning;
 mod monitor;
@@ -177,6 +178,7 @@ pub use layer::{
     ConicLayer, ForwardPath, ForwardSolver, LayerCounts, LayerData, LayerSettings,
     ParametrizedLayer, WarmStart,
 };
+pub use limit::{Budget, Cancel, Running};
 pub use linsolve::{
     Evidence, LsqrReport, LsqrSettings, LsqrStop, Method, Prepared, StopReason, Workspace, lsqr,
 };
@@ -225,6 +227,11 @@ struct NonsmoothGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/iterations.md")]
 struct IterationsGuide;
+
+/// The guide to limits, its code run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/limits.md")]
+struct LimitsGuide;
 
 /// The guide to sparse regressions, its code run as a test.
 #[cfg(doctest)]

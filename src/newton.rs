@@ -9,6 +9,7 @@
 //! Qi, Sun, A nonsmooth version of Newton's method, 1993.
 
 use crate::error::{Error, Result};
+use crate::limit;
 use crate::linsolve::{Prepared, Structure, Workspace};
 use crate::program::ConeProgram;
 use crate::projection::{Block, Projection};
@@ -134,7 +135,11 @@ impl Newton {
 
     /// Steps from a point until the residual is rounding or no longer falls: the best point, and what happened. `accepted` is left to
     /// the caller's tolerance.
-    pub(crate) fn run(&mut self, start: Point, settings: &RefineSettings) -> (Point, Refinement) {
+    pub(crate) fn run(
+        &mut self,
+        start: Point,
+        settings: &RefineSettings,
+    ) -> Result<(Point, Refinement)> {
         self.run_with(start, settings, true)
     }
 
@@ -144,7 +149,7 @@ impl Newton {
         &mut self,
         start: Point,
         settings: &RefineSettings,
-    ) -> (Point, Refinement) {
+    ) -> Result<(Point, Refinement)> {
         self.run_with(start, settings, false)
     }
 
@@ -153,7 +158,8 @@ impl Newton {
         start: Point,
         settings: &RefineSettings,
         is_patient: bool,
-    ) -> (Point, Refinement) {
+    ) -> Result<(Point, Refinement)> {
+        limit::check("a Newton step")?;
         let before = start.relative;
         let mut best = None;
         let mut best_relative = before;
@@ -161,9 +167,10 @@ impl Newton {
         let mut point = start.clone();
         let mut since_best = 0;
         while steps < settings.max_steps && (best_relative.is_nan() || best_relative > ROUNDING) {
-            let Some(step) = self.step(&point, is_patient) else {
-                break;
-            };
+            let step = self.step(&point, is_patient);
+            // A budget that ends within the step is no broken step.
+            limit::check("the next Newton step")?;
+            let Some(step) = step else { break };
             let size = 1.0 + norm_max(&point.x).max(norm_max(&point.v));
             last_step = norm_max(&step) / size;
             let Ok(next) = point.moved(&step) else {
@@ -196,7 +203,7 @@ impl Newton {
             last_step: if best.is_some() { best_step } else { last_step },
             accepted,
         };
-        (best.filter(|_| accepted).unwrap_or(start), refinement)
+        Ok((best.filter(|_| accepted).unwrap_or(start), refinement))
     }
 
     /// -J^-1 F, or the least-squares step where J is singular; `None` if there is no usable one.

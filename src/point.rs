@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::kink::point_error;
+use crate::limit;
 use crate::linsolve::{Prepared, Workspace};
 use crate::newton::{Newton, Point};
 use crate::program::ConeProgram;
@@ -113,6 +114,8 @@ pub(crate) fn estimate(
     let rhs: Vec<f64> = point.residual.iter().zip(&terms).map(floored).collect();
     if prepared.condition() <= UNREFINED {
         prepared.estimate(&rhs, &mut error, work);
+        // LSQR may have been interrupted.
+        limit::check("the use of the point's error")?;
     } else {
         prepared.solve(jacobian, &rhs, &mut error, work)?;
     }

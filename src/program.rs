@@ -354,6 +354,29 @@ pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) ->
     }
 }
 
+/// The largest dense object where no settings say: 4 GiB. More is filled more slowly than any answer is worth, and on many machines ends
+/// the process instead of the call.
+pub(crate) const MOST_DENSE_BYTES: u64 = 1 << 32;
+
+/// The largest factor: 8 GiB, values alone.
+pub(crate) const MOST_FACTOR_BYTES: u64 = 1 << 33;
+
+/// [`Error::TooLarge`] if rows * cols numbers take more than `limit` bytes, or more than there are.
+pub(crate) fn check_dense(what: &'static str, rows: usize, cols: usize, limit: u64) -> Result<()> {
+    check_bytes(what, 8, rows as u128 * cols as u128, limit)?;
+    // A limit of the caller's can be above what the machine has.
+    check_memory(what, rows, cols)
+}
+
+/// [`Error::TooLarge`] if so many entries of so many bytes take more than `limit`.
+pub(crate) fn check_bytes(what: &'static str, size: u128, entries: u128, limit: u64) -> Result<()> {
+    let (bytes, limit) = (entries.saturating_mul(size), u128::from(limit));
+    if bytes > limit {
+        return Err(Error::TooLarge { what, bytes, limit });
+    }
+    Ok(())
+}
+
 /// [`Error::TooLarge`] unless there is memory for rows * cols numbers, and for a row and a column.
 pub(crate) fn check_memory(what: &'static str, rows: usize, cols: usize) -> Result<()> {
     let entries = rows.saturating_mul(cols).max(rows).max(cols);
@@ -470,7 +493,14 @@ fn check_convex(p: &SparseMatrix) -> Result<()> {
         CholeskySymbolicParams::default(),
     )
     .map_err(|_| breakdown)?;
-    let mut factor = vec![0.0; symbolic.len_val()];
+    let entries = symbolic.len_val();
+    check_bytes(
+        "the Cholesky factor of P",
+        8,
+        entries as u128,
+        MOST_FACTOR_BYTES,
+    )?;
+    let mut factor = vec![0.0; entries];
     let mut memory = faer::dyn_stack::MemBuffer::new(
         symbolic.factorize_numeric_llt_scratch::<f64>(faer::Par::Seq, Default::default()),
     );

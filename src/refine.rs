@@ -36,10 +36,10 @@ pub(crate) const NEAR_START: f64 = 0.1;
 /// # Errors
 /// Those of [`interior_point`]; [`Error::NotSolved`] with [`Status::AlmostSolved`] if an almost solved point does not refine to
 /// the tolerance (one where the solver met numerical trouble and that does refine counts as almost solved);
-/// [`Error::Setting`].
+/// [`Error::Setting`]; [`Error::TimeLimit`] and [`Error::Cancelled`] in a [`crate::Budget`].
 pub fn solve(program: &ConeProgram, settings: &Settings) -> Result<Solution> {
     settings.validate()?;
-    let mut newton = Newton::new(&Arc::new(Structure::new(program)), settings.linear);
+    let mut newton = Newton::new(&Arc::new(Structure::new(program)?), settings.linear);
     Ok(solve_with(program, settings, &mut newton)?.0)
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn refine_at(
     settings: &Settings,
     newton: &mut Newton,
 ) -> Result<Point> {
-    let (point, refinement) = newton.run(point, &settings.refine);
+    let (point, refinement) = newton.run(point, &settings.refine)?;
     solution.refinement = Some(refinement);
     if refinement.accepted {
         take_point(solution, &point)?;
@@ -119,7 +119,7 @@ pub(crate) fn distance(solution: &Solution, start: &Solution) -> f64 {
 pub fn refine(program: &ConeProgram, solution: &Solution, settings: &Settings) -> Result<Solution> {
     settings.validate()?;
     solution.check(program)?;
-    let mut newton = Newton::new(&Arc::new(Structure::new(program)), settings.linear);
+    let mut newton = Newton::new(&Arc::new(Structure::new(program)?), settings.linear);
     let mut refined = solution.clone();
     let point = point_of(program, solution)?;
     refine_at(&mut refined, point, settings, &mut newton)?;

@@ -5,6 +5,7 @@ use crate::cone::Cone;
 use crate::derivative::Derivative;
 use crate::error::{Error, Result};
 use crate::kink::{Kink, Warning, describe};
+use crate::limit;
 use crate::linsolve::Prepared;
 use crate::meaning::Meaning;
 use crate::program::ConeProgram;
@@ -184,6 +185,7 @@ impl Derivative {
     }
 
     fn report(&self, radius: f64, kinks: &[(usize, BlockKink)]) -> Result<Regularity> {
+        limit::check("the rank tests")?;
         let examination = self.extremes(kinks).examine()?;
         let is_doubtful =
             |w: &Warning| matches!(w, Warning::NotRefined { .. } | Warning::PointError { .. });

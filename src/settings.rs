@@ -1,6 +1,7 @@
 //! Choices, each with its default and the reason for it. Tolerances are relative to data of order one.
 
 use crate::error::{Error, Result};
+use crate::program::MOST_DENSE_BYTES;
 
 /// How the program is solved.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -11,7 +12,8 @@ pub struct SolveSettings {
     pub tolerance: f64,
     /// Interior-point iterations. Default 200, Clarabel's own.
     pub max_iterations: u32,
-    /// Seconds; default infinity.
+    /// Seconds of the solver's runs, which end with [`Error::NotSolved`] and their last point; default infinity. For all that is done
+    /// with a program see [`crate::Budget`].
     #[serde(with = "crate::exact::number")]
     pub time_limit: f64,
 }
@@ -303,7 +305,9 @@ pub struct Settings {
     pub policy: Policy,
     /// Make every derivative that is not trusted an error. Default false: it comes back with its warnings.
     pub strict: bool,
-    /// The largest dense Jacobian, in bytes. Default 2^32.
+    /// The largest dense object made on request (a Jacobian, the program of a one-sided derivative), in bytes: more is
+    /// [`Error::TooLarge`] before anything is allocated. Default 2^32, 4 GiB: a Jacobian of 23,000 x 23,000, which takes 23,000
+    /// solves.
     pub max_dense_bytes: u64,
 }
 
@@ -318,7 +322,7 @@ impl Default for Settings {
             selection: Selection::default(),
             policy: Policy::default(),
             strict: false,
-            max_dense_bytes: 1 << 32,
+            max_dense_bytes: MOST_DENSE_BYTES,
         }
     }
 }

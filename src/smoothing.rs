@@ -15,6 +15,7 @@
 //! Chen, Mangasarian, A class of smoothing functions for nonlinear and mixed complementarity problems, 1996 (Newton on F_mu).
 
 use crate::error::{Error, Iterate, Result, Status};
+use crate::limit;
 use crate::linsolve::{Prepared, Structure};
 use crate::newton::Point;
 use crate::point::{Moved, PreparedPoint, estimate};
@@ -57,7 +58,7 @@ pub(crate) fn central_path(
     mu: f64,
     settings: &Settings,
 ) -> Result<PathPoint> {
-    let structure = Arc::new(Structure::new(program));
+    let structure = Arc::new(Structure::new(program)?);
     let start = point(program, solution.x.clone(), solution.v(program), mu)?;
     let before = start.relative;
     let newton = Newton {
@@ -200,6 +201,7 @@ impl Newton<'_> {
     fn run(&self, mut point: Point, mu: f64, tolerance: f64) -> Result<Outcome> {
         let mut steps = 0;
         loop {
+            limit::check("a Newton step of the central path")?;
             let jacobian = &point.jacobian;
             let prepared =
                 Prepared::with_structure(self.structure, jacobian, self.settings.linear)?;

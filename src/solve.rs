@@ -8,8 +8,9 @@
 
 use crate::cone::Cone;
 use crate::error::{Error, Iterate, Result, Status};
+use crate::limit;
 use crate::pattern::SparseMatrix;
-use crate::program::ConeProgram;
+use crate::program::{ConeProgram, MOST_FACTOR_BYTES, check_bytes};
 use crate::projection::Projection;
 use crate::settings::{ClarabelLinearSolver, SolveSettings};
 use crate::solution::Solution;
@@ -26,9 +27,12 @@ use std::time::Instant;
 ///
 /// # Errors
 /// [`Error::PrimalInfeasible`] and [`Error::DualInfeasible`] with certificates, [`Error::NotSolved`] with the last iterate,
-/// [`Error::Solver`] if Clarabel refuses the data or panics.
+/// [`Error::Solver`] if Clarabel refuses the data or panics; [`Error::TimeLimit`] and [`Error::Cancelled`] in a
+/// [`crate::Budget`].
 pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result<Solution> {
     settings.validate()?;
+    limit::check("the interior-point method")?;
+    check_size(program.cones())?;
     if program.n() == 0 {
         return without_variables(program);
     }
@@ -41,6 +45,7 @@ pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result
     );
     let unit = size(program);
     let is_doubtful = match &first {
+        Err(Error::TimeLimit { .. } | Error::Cancelled { .. }) => return first,
         Err(Error::Solver { .. }) => true,
         Err(Error::NotSolved { status, .. }) => *status != Status::MaxTime,
         // A part of the infeasibility test is absolute: at 1e6 most feasible programs fail it.
@@ -60,7 +65,26 @@ pub fn interior_point(program: &ConeProgram, settings: &SolveSettings) -> Result
         return first;
     }
     let unit = if unit > 0.0 { unit } else { 1.0 };
-    attempt(program, &remaining, unit, SHORT_STEP).or(first)
+    match attempt(program, &remaining, unit, SHORT_STEP) {
+        Err(spent @ (Error::TimeLimit { .. } | Error::Cancelled { .. })) => Err(spent),
+        second => second.or(first),
+    }
+}
+
+/// [`Error::TooLarge`] where Clarabel's system is: it holds a dense block, rows by rows, for each PSD cone.
+fn check_size(cones: &[Cone]) -> Result<()> {
+    let block = |c: &Cone| match c {
+        Cone::PsdTriangle(_) => c.rows() as u128 * (c.rows() as u128 + 1) / 2,
+        _ => 0,
+    };
+    let entries = cones.iter().map(block).sum();
+    // An index and a value each.
+    check_bytes(
+        "Clarabel's system for the PSD cones",
+        16,
+        entries,
+        MOST_FACTOR_BYTES,
+    )
 }
 
 /// The size of q and b.
@@ -119,9 +143,17 @@ fn attempt(
         .map_err(|e| Error::Solver {
             message: e.to_string(),
         })?;
+        obey_budget(&mut solver);
         solver.solve();
         Ok(Found::new(&solver.solution, unit))
     }));
+    if let Err(mut spent) = limit::check(ANSWER) {
+        if let (Error::TimeLimit { last, .. }, Ok(Ok(found))) = (&mut spent, outcome) {
+            let Found { x, z, s, .. } = found;
+            *last = Some(Box::new(Iterate { x, z, s }));
+        }
+        return Err(spent);
+    }
     match outcome {
         Ok(result) => interpret(program, result?),
         Err(panic) => Err(Error::Solver {
@@ -185,6 +217,9 @@ impl ReusedSolver {
         if self.solver.is_some() {
             return true;
         }
+        if check_size(self.first.cones()).is_err() {
+            return false;
+        }
         let (first, setup) = (&self.first, self.setup);
         let made = std::panic::catch_unwind(|| {
             DefaultSolver::new(
@@ -229,6 +264,7 @@ impl ReusedSolver {
                 ..solver.settings().clone()
             };
             solver.update_settings(timed).ok()?;
+            obey_budget(&mut solver);
             if !same.0 {
                 solver.update_P(&program.p().values().to_vec()).ok()?;
             }
@@ -246,6 +282,7 @@ impl ReusedSolver {
         let (solver, found) = outcome.ok()??;
         self.solver = Some(solver);
         self.current = Some(program.clone());
+        limit::check(ANSWER).ok()?;
         match interpret(program, found) {
             Ok(solution) => Some(solution),
             Err(error) => last_iterate(program, &error).ok(),
@@ -269,6 +306,18 @@ pub(crate) fn last_iterate(program: &ConeProgram, failure: &Error) -> Result<Sol
             Ok(solution)
         }
         _ => Err(failure.clone()),
+    }
+}
+
+/// What a budget is asked before.
+const ANSWER: &str = "the use of the interior-point method's answer";
+
+/// Looks at the thread's budget before each iteration.
+fn obey_budget(solver: &mut DefaultSolver<f64>) {
+    if limit::is_set() {
+        solver.set_termination_callback(|_| limit::is_over());
+    } else {
+        solver.unset_termination_callback();
     }
 }
 

@@ -124,6 +124,7 @@ impl Values {
             q: self.q.as_deref(),
             a: self.a.as_deref(),
             b: self.b.as_deref(),
+            budget: None,
         }
     }
 }

@@ -19,7 +19,7 @@ from cvxpy.reductions.solvers.conic_solvers.clarabel_conif import CLARABEL
 
 from . import layer as _layer
 from .cones import Cone, Exponential, GeneralizedPower, Nonnegative, Power, PsdTriangle, SecondOrder, Zero
-from .errors import DualInfeasibleError, NotSolvedError, PrimalInfeasibleError, SolveError
+from .errors import DualInfeasibleError, NotSolvedError, PrimalInfeasibleError, SolveError, TimeLimitError
 
 __all__ = ["ConeDiff"]
 
@@ -133,6 +133,9 @@ class ConeDiff(CLARABEL):
                 status = "stopped almost solved" if error.status == "almost solved" else error.status
                 value = float(q @ error.x) + (0.0 if P is None else 0.5 * float(error.x @ (P @ error.x)))
                 return Answer(status, error.x, error.z, value, error.iterations, elapsed, {})
+            case TimeLimitError(x=np.ndarray()) as error:
+                value = float(q @ error.x) + (0.0 if P is None else 0.5 * float(error.x @ (P @ error.x)))
+                return Answer(error.status, error.x, error.z, value, None, elapsed, {})
             case SolveError() as error:
                 raise cp.SolverError(str(error)) from error
             case error:

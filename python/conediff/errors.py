@@ -17,6 +17,8 @@
     |  +- PrimalInfeasibleError         certificate, value
     |  +- DualInfeasibleError           certificate, value
     |  +- NotSolvedError                status, iterations, primal_residual, dual_residual, x, z, s
+    |  +- TimeLimitError                elapsed, limit, step, status, x, z, s (a TimeoutError too)
+    |  +- CancelledError                elapsed, step
     +- DerivativeError                  there is no derivative to give
     |  +- NotTrustedError               reasons, residual, margin (under ``strict=True``)
     |  +- FactorizationError            method
@@ -33,6 +35,7 @@ from typing import Any
 
 __all__ = [
     "BoundError",
+    "CancelledError",
     "ConeError",
     "DerivativeError",
     "DimensionError",
@@ -50,6 +53,7 @@ __all__ = [
     "PrimalInfeasibleError",
     "SettingError",
     "SolveError",
+    "TimeLimitError",
     "TooLargeError",
     "UntrustedDerivativeWarning",
 ]
@@ -119,6 +123,17 @@ class DualInfeasibleError(SolveError):
 
 class NotSolvedError(SolveError):
     """The solver stopped early: ``status``, ``iterations``, residuals, and its last point ``x``, ``z``, ``s``."""
+
+
+class TimeLimitError(SolveError, TimeoutError):
+    """``time_limit`` seconds were over, in a solve or in a derivative: ``elapsed`` of ``limit``, and the ``step`` that was next.
+
+    ``x``, ``z`` and ``s`` are the solver's last point where a single solve was stopped within the solver, else None.
+    """
+
+
+class CancelledError(SolveError):
+    """The call was interrupted before this item: ``elapsed`` seconds, and the ``step`` that was next."""
 
 
 class DerivativeError(Error):

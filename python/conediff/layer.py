@@ -51,7 +51,9 @@ class ConicLayer:
     --------
     threads : 1; threads of a batch, one item each. 0: one for each processor
     strict : False; make a derivative that is not trusted an error
-    tolerance, max_iterations, time_limit : 1e-8, 200, infinity (seconds); the interior-point method, whose answer is then refined
+    tolerance, max_iterations : 1e-8, 200; the interior-point method, whose answer is then refined
+    time_limit : infinity; seconds each call may take (a solve of a whole batch, a vjp, a jvp, a report), looked at between steps.
+        Items that did not get their turn have a ``TimeLimitError``. Ctrl-C stops a call the same way.
     refine, refine_tolerance, refine_max_steps : True, 1e-9, 40; semismooth Newton steps
     linear_solver : "auto", "ldl", "lu", "lsqr"
     linear_backend : "auto", "dense", "simplicial", "supernodal"
@@ -65,7 +67,7 @@ class ConicLayer:
     clarabel_solver : "auto", "qdldl", "faer"
     cheap_tolerance : 1e-6; the first solve's, before Newton steps
     warm_start : False; start from the previous call's solutions
-    max_dense_bytes : 2**32; the largest dense Jacobian
+    max_dense_bytes : 2**32, 4 GiB; the largest dense Jacobian: more is a ``TooLargeError`` before memory is taken
 
     Examples
     --------

@@ -1,6 +1,6 @@
 //! conediff's errors as Python's exceptions, with their numbers as attributes (classes in conediff/errors.py).
 
-use conediff::Error;
+use conediff::{Error, Iterate};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -157,6 +157,31 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
                 s = numpy::PyArray1::from_slice(py, &last.s),
             );
             "NotSolvedError"
+        }
+        Error::TimeLimit {
+            elapsed,
+            limit,
+            step,
+            last,
+        } => {
+            let part = |of: fn(&Iterate) -> &Vec<f64>| {
+                last.as_ref()
+                    .map(|l| numpy::PyArray1::from_slice(py, of(l)))
+            };
+            set!(
+                elapsed = elapsed,
+                limit = limit,
+                step = *step,
+                status = "time limit reached",
+                x = part(|l| &l.x),
+                z = part(|l| &l.z),
+                s = part(|l| &l.s),
+            );
+            "TimeLimitError"
+        }
+        Error::Cancelled { elapsed, step } => {
+            set!(elapsed = elapsed, step = *step);
+            "CancelledError"
         }
         Error::NotTrusted {
             reasons,

@@ -1,5 +1,6 @@
 //! The layer: settings and structure in, batches of data to batches of solutions.
 
+use crate::budget::within_budget;
 use crate::error::{detached, exception};
 use crate::matrix::{Compressed, Triangle, sparse};
 use crate::pool::Pool;
@@ -12,6 +13,7 @@ use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// One structure, many data.
 #[pyclass(frozen, module = "conediff._core")]
@@ -24,6 +26,8 @@ pub struct Layer {
     lengths: [usize; 4],
     /// Where not zero, data that may move, if that was said.
     moving: Option<Arc<DataTangent>>,
+    /// Seconds of each call.
+    time_limit: Option<Duration>,
 }
 
 /// An argument's rows: one for each item, or one for all.
@@ -43,7 +47,7 @@ impl Layer {
         moving: Option<[PyReadonlyArray1<'_, f64>; 4]>,
         keywords: &Bound<'_, PyDict>,
     ) -> PyResult<Self> {
-        let settings = settings(py, keywords)?;
+        let (settings, time_limit) = settings(py, keywords)?;
         let (p, a) = (sparse(py, "P", &p)?, sparse(py, "A", &a)?);
         let (q, b) = (q.as_slice()?.to_vec(), b.as_slice()?.to_vec());
         let moving = match &moving {
@@ -79,6 +83,7 @@ impl Layer {
                 pool,
                 lengths,
                 moving,
+                time_limit,
             })
         })?;
         made.map_err(|e| exception(py, &e))
@@ -112,7 +117,7 @@ impl Layer {
                 slices[k] = Some((rows.as_slice()?, shape.0));
             }
         }
-        let solved = detached(py, || {
+        let solved = within_budget(py, self.time_limit, || {
             let row = |k: usize, item: usize| {
                 slices[k].map(|(data, rows)| {
                     let length = self.lengths[k];
@@ -136,6 +141,7 @@ impl Layer {
                     q: row(1, item),
                     a: row(2, item),
                     b: row(3, item),
+                    budget: None,
                 })
                 .collect();
             let mut layer = self.layer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,6 +170,7 @@ impl Layer {
             self.lengths,
             self.moving.clone(),
             self.pool.clone(),
+            self.time_limit,
         )
     }
 

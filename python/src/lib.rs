@@ -5,6 +5,7 @@
 // Signatures are Python's.
 #![allow(clippy::too_many_arguments)]
 
+mod budget;
 mod error;
 mod evidence;
 mod layer;

@@ -1,8 +1,10 @@
 //! The threads of a batch.
 
-use conediff::{Error, Result};
+use conediff::{Budget, Error, Result, Running};
 use rayon::prelude::*;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 /// The threads of a layer and of its answers, and the process they live in; none for one thread.
 #[derive(Clone)]
@@ -32,10 +34,13 @@ impl Pool {
     ) -> Vec<T> {
         match &self.0 {
             Some((pool, process)) if count > 1 && *process == std::process::id() => {
-                pool.install(|| {
+                let budget = Budget::running();
+                let work = || {
                     let all = (0..count).into_par_iter();
-                    all.map_init(memory, act).collect()
-                })
+                    let act = |memory: &mut W, k| budget.run(|| act(memory, k));
+                    all.map_init(&memory, act).collect()
+                };
+                waiting(pool, &budget, work)
             }
             _ => {
                 let mut memory = memory();
@@ -43,4 +48,26 @@ impl Pool {
             }
         }
     }
+}
+
+/// Does the work on the pool. This thread waits, and looks for signals: their handlers run on no other.
+fn waiting<T: Send>(
+    pool: &rayon::ThreadPool,
+    budget: &Running,
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    let (mut result, (done, wait)) = (None, channel::<()>());
+    pool.in_place_scope(|scope| {
+        scope.spawn(|_| {
+            // Dropped at the end, after a panic too.
+            let _done = done;
+            result = Some(work());
+        });
+        while wait.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
+            // What is over is seen by the work.
+            let _ = budget.check("");
+        }
+    });
+    // The scope has passed on a panic of the work.
+    result.unwrap_or_else(|| unreachable!("the scope waits for the work"))
 }

@@ -9,16 +9,22 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict};
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
-/// The settings of a layer.
-pub fn settings(py: Python<'_>, keywords: &Bound<'_, PyDict>) -> PyResult<LayerSettings> {
+/// The settings of a layer, and the time of each of its calls, where that is limited.
+pub fn settings(
+    py: Python<'_>,
+    keywords: &Bound<'_, PyDict>,
+) -> PyResult<(LayerSettings, Option<Duration>)> {
     let mut settings = LayerSettings::default();
     for (name, value) in keywords {
         let name: String = name.extract()?;
         set(&mut settings, &name, &value).map_err(|e| describe(py, &name, &value, e))?;
     }
     settings.validate().map_err(|e| exception(py, &e))?;
-    Ok(settings)
+    // The call's, which the solver then need not watch by itself. Infinity, or more than a clock counts, is no limit.
+    let seconds = std::mem::replace(&mut settings.settings.solve.time_limit, f64::INFINITY);
+    Ok((settings, Duration::try_from_secs_f64(seconds).ok()))
 }
 
 fn set(all: &mut LayerSettings, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {

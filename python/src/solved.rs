@@ -1,6 +1,7 @@
 //! The answers of a batch, and their derivatives.
 
-use crate::error::{detached, exception};
+use crate::budget::within_budget;
+use crate::error::exception;
 use crate::evidence::{Evidence, sentences};
 use crate::matrix::Triangle;
 use crate::pool::Pool;
@@ -12,6 +13,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArra
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// A batch of answers.
 #[pyclass(frozen, module = "conediff._core")]
@@ -29,6 +31,8 @@ pub struct Solved {
     n: usize,
     m: usize,
     pool: Pool,
+    /// Seconds of each call.
+    time_limit: Option<Duration>,
     /// (batch, n).
     #[pyo3(get)]
     x: Py<PyArray2<f64>>,
@@ -118,6 +122,7 @@ impl Solved {
         lengths: [usize; 4],
         moving: Option<Arc<DataTangent>>,
         pool: Pool,
+        time_limit: Option<Duration>,
     ) -> PyResult<Self> {
         let (batch, n, m) = (results.len(), lengths[1], lengths[3]);
         let mut x = Vec::with_capacity(batch * n);
@@ -157,6 +162,7 @@ impl Solved {
             n,
             m,
             pool,
+            time_limit,
             x: rows(x, n)?,
             z: rows(z, m)?,
             s: rows(s, m)?,
@@ -238,6 +244,8 @@ impl Solved {
             (Some(Error::DualInfeasible { .. }), _) => "dual infeasible".into(),
             (Some(Error::NotSolved { status, .. }), _) => status.to_string(),
             (Some(Error::NotTrusted { .. }), _) => "not trusted".into(),
+            (Some(Error::TimeLimit { .. }), _) => "time limit reached".into(),
+            (Some(Error::Cancelled { .. }), _) => "cancelled".into(),
             (Some(Error::Solver { .. }), _) => "solver failed".into(),
             _ => "wrong data".into(),
         };
@@ -287,7 +295,7 @@ impl Solved {
         within: Option<f64>,
     ) -> PyResult<(String, String)> {
         let derivative = self.at(py, item)?;
-        let report = detached(py, || match within {
+        let report = within_budget(py, self.time_limit, || match within {
             None => derivative.regularity(),
             Some(within) => derivative.regularity_within(within),
         })?;
@@ -334,7 +342,7 @@ impl Solved {
             a: wanted[2],
             b: wanted[3],
         };
-        let (values, evidence) = detached(py, || {
+        let (values, evidence) = within_budget(py, self.time_limit, || {
             let rows = self.pool.map(count, Memory::default, |memory, row| {
                 let derivative = self.derivative(items[row])?;
                 let seed = &mut memory.seed;
@@ -400,7 +408,7 @@ impl Solved {
             slices(py, "tangent A", &da, count, self.lengths[2])?,
             slices(py, "tangent b", &db, count, self.lengths[3])?,
         ];
-        let (values, objective, evidence) = detached(py, || {
+        let (values, objective, evidence) = within_budget(py, self.time_limit, || {
             let rows = self.pool.map(count, Memory::default, |memory, row| {
                 let derivative = match self.derivative(items[row]) {
                     Ok(derivative) => derivative,

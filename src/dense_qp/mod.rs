@@ -23,6 +23,7 @@ mod reduction;
 #[cfg(test)]
 mod tests;
 
+use crate::limit;
 use crate::program::ConeProgram;
 use crate::solution::Solution;
 use data::{Data, Loader};
@@ -88,7 +89,7 @@ impl DenseQp {
         time_limit_seconds: f64,
     ) -> Option<Solution> {
         let start = Instant::now();
-        let is_late = || start.elapsed().as_secs_f64() > time_limit_seconds;
+        let is_late = || start.elapsed().as_secs_f64() > time_limit_seconds || limit::is_over();
         self.loader.load(program, &mut self.data)?;
         let whole = &mut self.whole.point;
         if let Some((reduction, method)) = &mut self.reduced

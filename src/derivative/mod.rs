@@ -19,6 +19,7 @@ pub(crate) use verdict::{Standing, least_margin};
 use crate::certificate::Extremes;
 use crate::error::Result;
 use crate::kink::{Classified, Kink, RowState, Warning, classify, row_states};
+use crate::limit;
 use crate::linsolve::{Calibration, Prepared, Structure};
 use crate::meaning::Meaning;
 use crate::newton::{Newton, Point};
@@ -122,7 +123,7 @@ impl Derivative {
         let mut solution = given.clone();
         solution.free_rows(program);
         let mut point = point_of(program, &solution)?;
-        let structure = Structure::new(program).with_calibration(calibration);
+        let structure = Structure::new(program)?.with_calibration(calibration);
         let mut newton = Newton::new(&Arc::new(structure), settings.linear);
         if settings.refine.enabled && solution.refinement.is_none() {
             point = refine_at(&mut solution, point, settings, &mut newton)?;
@@ -240,7 +241,10 @@ impl Derivative {
             substitute: None,
             origin: Origin::Layer,
         };
-        derivative.strictly_at_point()?.under_policy()
+        let derivative = derivative.strictly_at_point()?.under_policy()?;
+        // What a spent budget cut short on the way is no derivative.
+        limit::check("the use of the derivative")?;
+        Ok(derivative)
     }
 
     /// The same point with another J, factored.

@@ -236,7 +236,7 @@ impl Derivative {
         let program = self.program.with_ridge(rho)?;
         let projection = self.projection().proximal(program.cones(), rho);
         let jacobian = ResidualJacobian::from_parts(program, projection);
-        let structure = Arc::new(Structure::new(jacobian.program()));
+        let structure = Arc::new(Structure::new(jacobian.program())?);
         let prepared = Prepared::with_structure(&structure, &jacobian, settings.linear)?;
         let meaning = Meaning::Tikhonov { rho };
         Ok(self.linear(jacobian, prepared, meaning, rho, settings))

@@ -9,7 +9,7 @@ mod known;
 
 use crate::cone::{self, Cone};
 use crate::error::{Error, Result};
-use crate::program::ConeProgram;
+use crate::program::{ConeProgram, MOST_DENSE_BYTES, check_dense};
 use crate::projection::{Block, Projection};
 use crate::random::Random;
 use crate::tangent::dot;
@@ -105,7 +105,8 @@ impl Generator {
     ///
     /// # Errors
     /// [`Error::Setting`] for a number out of range, for more equality rows than variables, and where no regular program was found at
-    /// this density and rank; [`Error::Cone`]; [`Error::Factorization`] if an eigenvalue iteration fails.
+    /// this density and rank; [`Error::Cone`]; [`Error::TooLarge`] above 4 GiB; [`Error::Factorization`] if an eigenvalue iteration
+    /// fails.
     pub fn generate(&self) -> Result<Generated> {
         self.validate()?;
         let mut random = Random::new(self.seed);
@@ -136,10 +137,9 @@ impl Generator {
     }
 
     fn validate(&self) -> Result<()> {
-        let rows = self.cones.iter().fold(0, |m, c| c.rows().saturating_add(m));
+        let rows = rows_of(self.cones.iter());
         cone::validate(&self.cones, rows)?;
-        let equalities = self.cones.iter().filter(|c| matches!(c, Cone::Zero(_)));
-        let equalities: usize = equalities.map(Cone::rows).sum();
+        let equalities = rows_of(self.cones.iter().filter(|c| matches!(c, Cone::Zero(_))));
         let (n, density, rank) = (self.n as f64, self.density, self.rank as f64);
         for (is_right, name, value, allowed) in [
             (self.n >= 1, "n", n, "at least 1"),
@@ -177,7 +177,14 @@ impl Generator {
                 });
             }
         }
-        Ok(())
+        // P, A and the bases of the cones' blocks.
+        let all = self.n.saturating_add(rows);
+        check_dense(
+            "the random program",
+            all,
+            self.n.max(rows),
+            MOST_DENSE_BYTES,
+        )
     }
 
     /// v and, for each direction of D's eigenspace for 1, its first row and its values.
@@ -483,6 +490,11 @@ impl Generator {
             projection,
         })
     }
+}
+
+/// The cones' rows, as many as can be counted.
+fn rows_of<'a>(cones: impl Iterator<Item = &'a Cone>) -> usize {
+    cones.fold(0, |m, c| c.rows().saturating_add(m))
 }
 
 /// Where a block's v lies.

@@ -3,6 +3,7 @@
 use super::family::{Decomposed, FamilyCertificate, SINGULAR, SelectionFamily, SingularElement};
 use crate::error::Result;
 use crate::jacobian::DenseMatrix;
+use crate::limit;
 use crate::linsolve::Square;
 use crate::program::check_length;
 use crate::settings::check_positive;
@@ -229,6 +230,7 @@ fn hull(all: &[Mat<f64>]) -> Result<Invertibility> {
 fn common_modulus(all: &[Mat<f64>]) -> Result<Option<f64>> {
     let mut least = f64::INFINITY;
     for matrix in all {
+        limit::check("an eigenvalue decomposition")?;
         let modulus = least_eigenvalue(matrix)?;
         if modulus.is_nan() || modulus <= ROUNDING * matrix.norm_max() {
             return Ok(None);
@@ -280,6 +282,7 @@ fn opposite_signs(all: &[Mat<f64>]) -> Result<Invertibility> {
 }
 
 fn combination(all: &[Mat<f64>], weights: &[f64]) -> Result<Decomposed> {
+    limit::check("a singular value decomposition")?;
     let n = all.first().map_or(0, Mat::nrows);
     let sum = |f: fn(f64) -> f64| {
         let entry = |k: usize| {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::jacobian::DenseMatrix;
+use crate::limit;
 use crate::pattern::check_finite;
 use crate::program::check_length;
 use faer::Mat;
@@ -259,7 +260,7 @@ impl SelectionFamily {
         }
         check_finite("determinants", &minors)?;
         let mut walk = Walk::default();
-        walk.run(&minors, k, 0.0);
+        walk.run(&minors, k, 0.0)?;
         let Some(edge) = walk.found else {
             return Ok(FamilyCertificate::Certified {
                 ratio: (walk.least - walk.most).exp(),
@@ -326,6 +327,9 @@ impl SelectionFamily {
     }
 }
 
+/// From this order on a budget is looked at: what is below takes microseconds.
+const CHECKED: usize = 6;
+
 /// The walk over all principal minors of a matrix, depth first.
 #[derive(Debug)]
 struct Walk {
@@ -352,17 +356,20 @@ impl Default for Walk {
 impl Walk {
     /// `c` is what is left of the matrix, order k, column-major: the Schur complement of the indices taken, the others left out.
     /// Either index 0 is left out, or taken: the minor grows by the factor c_00.
-    fn run(&mut self, c: &[f64], k: usize, logarithm: f64) {
+    fn run(&mut self, c: &[f64], k: usize, logarithm: f64) -> Result<()> {
         let Some(&pivot) = c.first() else {
             self.least = self.least.min(logarithm);
             self.most = self.most.max(logarithm);
-            return;
+            return Ok(());
         };
+        if k >= CHECKED {
+            limit::check("the next minors")?;
+        }
         self.path.push(true);
         // NaN is no evidence of anything.
         if !(pivot > SINGULAR && pivot * SINGULAR < 1.0) {
             self.found = Some(self.path.clone());
-            return;
+            return Ok(());
         }
         let below = k - 1;
         let mut next = vec![0.0; below * below];
@@ -375,9 +382,9 @@ impl Walk {
                 *out = c - l * factor;
             }
         }
-        self.run(&next, below, logarithm + pivot.ln());
+        self.run(&next, below, logarithm + pivot.ln())?;
         if self.found.is_some() {
-            return;
+            return Ok(());
         }
         self.path.pop();
         self.path.push(false);
@@ -386,10 +393,11 @@ impl Walk {
                 .zip(column(j).skip(1))
                 .for_each(|(out, c)| *out = *c);
         }
-        self.run(&next, below, logarithm);
+        self.run(&next, below, logarithm)?;
         if self.found.is_none() {
             self.path.pop();
         }
+        Ok(())
     }
 }
 

@@ -4,8 +4,8 @@
 
 use super::{Failure, GradientReport, OnFailure};
 use crate::{
-    Checked, ConeProgram, ConicLayer, DataCotangent, Derivative, DerivativeWorkspace, Error,
-    LayerData, LayerSettings, Meaning, Result, SolutionTangent, SparseMatrix, Wanted,
+    Budget, Checked, ConeProgram, ConicLayer, DataCotangent, Derivative, DerivativeWorkspace,
+    Error, LayerData, LayerSettings, Meaning, Result, SolutionTangent, SparseMatrix, Wanted,
 };
 use rayon::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -171,11 +171,15 @@ impl Tape {
     pub fn backward(&self, cotangents: &[f64]) -> (Vec<f64>, Option<Failure>) {
         let count = self.derivatives.len();
         let rows: Vec<Result<Checked<Vec<f64>>>> = match &self.pool {
-            Some(pool) if count > 1 => pool.install(|| {
-                let items = (0..count).into_par_iter();
-                let row = |work: &mut _, item| self.item(item, cotangents, work);
-                items.map_init(|| None, row).collect()
-            }),
+            Some(pool) if count > 1 => {
+                let running = Budget::running();
+                pool.install(|| {
+                    let items = (0..count).into_par_iter();
+                    let row =
+                        |work: &mut _, item| running.run(|| self.item(item, cotangents, work));
+                    items.map_init(|| None, row).collect()
+                })
+            }
             _ => {
                 let mut work = None;
                 let row = |item| self.item(item, cotangents, &mut work);

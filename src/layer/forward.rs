@@ -5,6 +5,7 @@ use crate::cone::Cone;
 use crate::dense_qp::DenseQp;
 use crate::derivative::{Derivative, DerivativeWorkspace};
 use crate::error::{Error, Result, Status};
+use crate::limit;
 use crate::linsolve::Structure;
 use crate::newton::{Newton, Point};
 use crate::point::point_of;
@@ -84,12 +85,15 @@ impl Shared {
         }
     }
 
-    fn structure(&self, program: &ConeProgram) -> &Arc<Structure> {
+    fn structure(&self, program: &ConeProgram) -> Result<&Arc<Structure>> {
         if self.structure.suits(program) {
-            return &self.structure;
+            return Ok(&self.structure);
         }
-        self.for_any_values
-            .get_or_init(|| Arc::new(Structure::with_variables(&self.program, false)))
+        if let Some(made) = self.for_any_values.get() {
+            return Ok(made);
+        }
+        let made = Arc::new(Structure::with_variables(&self.program, false)?);
+        Ok(self.for_any_values.get_or_init(|| made))
     }
 }
 
@@ -134,7 +138,7 @@ impl Item {
         let settings = &shared.settings.settings;
         self.path = None;
         self.missed_warm = false;
-        let mut newton = Newton::new(shared.structure(program), settings.linear);
+        let mut newton = Newton::new(shared.structure(program)?, settings.linear);
         let mut start = self.start.take();
         if let Some(previous) = self.derivative.take() {
             let (x, z, s, prepared) = previous.into_parts();
@@ -180,6 +184,7 @@ impl Item {
     ) -> Result<()> {
         newton.calibrate(&point);
         let derivative = Derivative::at(point, newton, solution, settings)?;
+        limit::check("the use of the item's answer")?;
         match &mut self.work {
             Some(work) => derivative.fit(work),
             None => self.work = Some(derivative.workspace()),
@@ -209,7 +214,7 @@ fn from_start(
         max_steps: settings.refine.max_steps.min(FEW_STEPS),
         ..settings.refine
     };
-    let (point, refinement) = newton.run_from_guess(start, &refine);
+    let (point, refinement) = newton.run_from_guess(start, &refine)?;
     let grown = norm_max(&point.x).max(norm_max(&point.v));
     if !refinement.accepted || grown > RUN_AWAY * (1.0 + size) {
         return Ok(None);
@@ -324,6 +329,10 @@ impl Worker {
                 let engine = Engine::Clarabel(Setup { tolerance, ..setup });
                 self.try_out(shared, engine, program, newton, &mut best);
             }
+        }
+        if limit::is_over() {
+            // What did not end in a spent budget is no slow solver.
+            return None;
         }
         // Where none ends well, one will do to try first from now on. Another thread may have measured too: the first verdict stands.
         let engine = best.as_ref().map_or(engines.last().copied()?, |b| b.1);

@@ -24,6 +24,7 @@ pub use settings::{ForwardSolver, LayerSettings, WarmStart};
 
 use crate::derivative::{Checked, Derivative};
 use crate::error::{Error, Result};
+use crate::limit::{self, Budget};
 use crate::linsolve::{Evidence, Structure};
 use crate::program::ConeProgram;
 use crate::residual::Wanted;
@@ -44,6 +45,8 @@ pub struct LayerData<'a> {
     pub a: Option<&'a [f64]>,
     /// b.
     pub b: Option<&'a [f64]>,
+    /// What this item's forward may take, beside the budget of the whole call.
+    pub budget: Option<&'a Budget>,
 }
 
 impl<'a> LayerData<'a> {
@@ -62,6 +65,13 @@ impl<'a> LayerData<'a> {
     /// With this b.
     pub fn with_b(self, b: &'a [f64]) -> Self {
         Self { b: Some(b), ..self }
+    }
+    /// With a budget of its own.
+    pub fn with_budget(self, budget: &'a Budget) -> Self {
+        Self {
+            budget: Some(budget),
+            ..self
+        }
     }
 }
 
@@ -135,7 +145,8 @@ impl ConicLayer {
     /// A layer for the program's patterns and cones; its values are those of items that do not give their own.
     ///
     /// # Errors
-    /// [`Error::Setting`]; [`Error::Threads`] if the threads cannot be made.
+    /// [`Error::Setting`]; [`Error::Threads`] if the threads cannot be made; [`Error::TooLarge`] for a structure whose linear system
+    /// is.
     pub fn new(program: &ConeProgram, settings: LayerSettings) -> Result<Self> {
         settings.validate()?;
         let pool = match settings.threads {
@@ -156,7 +167,7 @@ impl ConicLayer {
         Ok(Self {
             shared: Shared {
                 program: program.clone(),
-                structure: Arc::new(Structure::with_variables(program, true)),
+                structure: Arc::new(Structure::with_variables(program, true)?),
                 for_any_values: OnceLock::new(),
                 engine: OnceLock::new(),
                 settings,
@@ -193,11 +204,13 @@ impl ConicLayer {
     /// [`Error::Dimension`], [`Error::NonFinite`], [`Error::NotConvex`], [`Error::Bound`] for the data; those of [`crate::solve`] and
     /// [`Derivative::new`].
     pub fn forward(&mut self, data: &LayerData<'_>) -> Result<&Solution> {
-        let program = self
-            .shared
-            .program
-            .with_data(data.p, data.q, data.a, data.b);
-        self.forward_item(program)
+        limit::budgeted(data.budget, move || {
+            let program = self
+                .shared
+                .program
+                .with_data(data.p, data.q, data.a, data.b);
+            self.forward_item(program)
+        })
     }
 
     /// Solves a program with the layer's patterns and cones.
@@ -304,27 +317,33 @@ impl ConicLayer {
 
     /// Solves for a batch of data, in order; an item that fails leaves the others alone.
     pub fn forward_batch(&mut self, data: &[LayerData<'_>]) -> Vec<Result<Solution>> {
-        self.forward_all(data, |shared, d| {
-            shared.program.with_data(d.p, d.q, d.a, d.b)
-        })
+        self.forward_all(
+            data,
+            |d| d.budget,
+            |shared, d| shared.program.with_data(d.p, d.q, d.a, d.b),
+        )
     }
 
     /// [`ConicLayer::forward_batch`] for programs with the layer's patterns and cones.
     pub fn forward_programs(&mut self, programs: &[ConeProgram]) -> Vec<Result<Solution>> {
-        self.forward_all(programs, Shared::same_structure)
+        self.forward_all(programs, |_| None, Shared::same_structure)
     }
 
-    /// `program` makes an input a program, on the thread that solves it.
+    /// `budget` is an item's own; `program` makes an input a program, on the thread that solves it.
     fn forward_all<T: Sync>(
         &mut self,
         inputs: &[T],
+        budget: impl Fn(&T) -> Option<&Budget> + Sync,
         program: impl Fn(&Shared, &T) -> Result<ConeProgram> + Sync,
     ) -> Vec<Result<Solution>> {
         let count = inputs.len();
         self.items.resize_with(count.max(1), Item::default);
         self.batch = count;
         let forward = |worker: &mut Worker, item: &mut Item, input: &T| {
-            item.take(program(&self.shared, input), &self.shared, worker)?;
+            limit::budgeted(budget(input), || {
+                let program = limit::check("an item").and_then(|()| program(&self.shared, input));
+                item.take(program, &self.shared, worker)
+            })?;
             let found = item.derivative.as_ref().map(|d| d.solution().clone());
             found.ok_or(Error::NoForward { item: 0 })
         };
@@ -416,11 +435,7 @@ fn share<J: Send>(
     };
     match pool {
         None => workers.iter_mut().take(1).for_each(run),
-        Some(pool) => pool.scope(|scope| {
-            for worker in workers {
-                scope.spawn(|_| run(worker));
-            }
-        }),
+        Some(pool) => limit::share(pool, workers, run),
     }
 }
 

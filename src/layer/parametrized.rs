@@ -1,5 +1,6 @@
 //! A layer of parameters: theta -> (P, q, A, b) -> (x, z, s).
 
+use super::forward::Shared;
 use super::{ConicLayer, LayerData, LayerSettings};
 use crate::derivative::Checked;
 use crate::error::Result;
@@ -75,12 +76,13 @@ impl ParametrizedLayer {
     /// Solves at many theta; an item that fails leaves the others alone.
     pub fn forward_batch(&mut self, theta: &[Vec<f64>]) -> Vec<Result<Solution>> {
         let map = &self.map;
-        self.layer.forward_all(theta, |shared, theta| {
+        let program = |shared: &Shared, theta: &Vec<f64>| {
             let mut data = DataTangent::default();
             map.evaluate_into(theta, &mut data)?;
             let data = layer_data(map, &data);
             shared.program.with_data(data.p, data.q, data.a, data.b)
-        })
+        };
+        self.layer.forward_all(theta, |_| None, program)
     }
 
     /// Gradient of <cotangent, (x, z, s)> in theta at the last forward's solution.
@@ -135,5 +137,6 @@ fn layer_data<'a>(map: &Parametrization, data: &'a DataTangent) -> LayerData<'a>
         q: wanted.q.then_some(&data.q),
         a: wanted.a.then_some(&data.a),
         b: wanted.b.then_some(&data.b),
+        budget: None,
     }
 }

@@ -40,7 +40,8 @@ pub enum WarmStart {
 #[serde(deny_unknown_fields, default)]
 pub struct LayerSettings {
     /// Those of a single solve and its derivative. They rule every answer: the cheap forward is accepted by `refine.tolerance`, and
-    /// what it misses is solved with `solve`. The time limit is that of each solver's run.
+    /// what it misses is solved with `solve`. The time limit is that of each solver's run; for a call or
+    /// an item see [`crate::Budget`].
     pub settings: Settings,
     /// Who makes the point that Newton refines. Default `Auto`.
     pub forward: ForwardSolver,

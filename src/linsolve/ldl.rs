@@ -7,6 +7,7 @@
 use super::reduced::Reduced;
 use super::structure::{NONE, Structure};
 use crate::error::{Error, Result};
+use crate::program::{MOST_FACTOR_BYTES, check_bytes};
 use crate::residual::ResidualJacobian;
 use crate::settings::LinearBackend;
 use crate::tangent::norm_max;
@@ -268,6 +269,8 @@ impl Ldl {
         }
         let len = self.slots.len();
         self.factor.clear();
+        let entries = len as u128 * len as u128;
+        check_bytes("the dense LDL' factor", 8, entries, MOST_FACTOR_BYTES)?;
         self.factor.resize(len * len, 0.0);
         for (row, &slot) in self.slots.iter().enumerate() {
             let range = structure.indptr[slot]..structure.indptr[slot + 1];

@@ -4,6 +4,8 @@
 //! Paige, Saunders, LSQR: An algorithm for sparse linear equations and sparse least squares, 1982, section 5 (the recurrences) and
 //! section 6 (the stopping rules).
 
+use crate::limit;
+
 /// Why LSQR stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -20,6 +22,8 @@ pub enum LsqrStop {
     IterationLimit,
     /// A number stopped being finite.
     NotFinite,
+    /// The budget was spent ([`crate::Budget`]).
+    Interrupted,
 }
 
 /// What LSQR saw.
@@ -88,11 +92,15 @@ pub fn lsqr(
     divide(&mut v, alpha);
     let mut w = v.clone();
     let (mut phi_bar, mut rho_bar) = (beta, alpha);
-    let mut a_norm2 = 0.0;
-    let mut d_norm2 = 0.0;
+    let mut a_norm2 = 0.0_f64;
+    let mut d_norm2 = 0.0_f64;
     let mut au = vec![0.0; b.len()];
     let mut av = vec![0.0; x.len()];
     for iteration in 1..=settings.max_iterations {
+        if limit::is_over() {
+            let condition = a_norm2.sqrt() * d_norm2.sqrt();
+            return report(LsqrStop::Interrupted, iteration - 1, condition, phi_bar);
+        }
         apply(&v, &mut au);
         for (u, a) in u.iter_mut().zip(&au) {
             *u = a - alpha * *u;

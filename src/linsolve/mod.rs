@@ -27,6 +27,7 @@ pub(crate) use square::Square;
 pub(crate) use structure::{Calibration, Structure};
 
 use crate::error::{Error, Result};
+use crate::limit;
 use crate::random::Random;
 use crate::residual::ResidualJacobian;
 use crate::settings::{LinearBackend, LinearSettings, LinearSolver};
@@ -47,6 +48,8 @@ const ROUNDING: f64 = 4.0 * f64::EPSILON;
 const SINGULAR: f64 = 1e13;
 /// The share of |u2| that counts as a term of A'D u2: times the tolerance of 1e-12 it is four rounding errors.
 const ROUNDED_SHARE: f64 = 1e-3;
+/// What a budget is asked before.
+const FACTORIZATION: &str = "a factorization";
 /// `Auto` does not try LU above this many unknowns.
 const LU_MAX_DIM: usize = 20_000;
 
@@ -117,7 +120,7 @@ impl Prepared {
     /// [`Error::Factorization`] if the method asked for breaks down, [`Error::TooLarge`] if it would need too much memory.
     /// `Auto` falls back to the next method instead.
     pub fn new(jacobian: &ResidualJacobian, settings: LinearSettings) -> Result<Self> {
-        let structure = Arc::new(Structure::new(jacobian.program()));
+        let structure = Arc::new(Structure::new(jacobian.program())?);
         Self::with_structure(&structure, jacobian, settings)
     }
 
@@ -127,6 +130,7 @@ impl Prepared {
         jacobian: &ResidualJacobian,
         settings: LinearSettings,
     ) -> Result<Self> {
+        limit::check(FACTORIZATION)?;
         let (factors, condition) = match settings.solver {
             LinearSolver::Auto => auto(structure, jacobian, settings)?,
             LinearSolver::Ldl => ldl(structure, jacobian, settings)?,
@@ -137,6 +141,8 @@ impl Prepared {
             }
             LinearSolver::Lsqr => (Factors::Lsqr, lsqr_condition(jacobian, settings)),
         };
+        // An interrupted estimate is none.
+        limit::check("the use of a factorization")?;
         Ok(Self::with_factors(
             structure, jacobian, factors, condition, settings,
         ))
@@ -149,6 +155,7 @@ impl Prepared {
         regularization: f64,
         settings: LinearSettings,
     ) -> Result<Self> {
+        limit::check(FACTORIZATION)?;
         let mut ldl = Ldl::new(structure);
         ldl.prepare(jacobian, regularization, settings.backend)?;
         let factors = Factors::Ldl(Box::new(ldl));

@@ -8,8 +8,12 @@ use super::{
     ROUNDING, SINGULAR, StopReason, Workspace, lsqr,
 };
 use crate::error::{Error, Result};
+use crate::limit;
 use crate::residual::ResidualJacobian;
 use crate::tangent::norm_max;
+
+/// What a budget is asked before.
+const STEP: &str = "a step of a linear solve";
 
 impl Prepared {
     /// out = J^-1 rhs, both n + m, for the J this was prepared from or one near it: what the refinement is against is the J given
@@ -96,6 +100,7 @@ impl Prepared {
             bias: 0.0,
             iterations: 0,
         };
+        limit::check(STEP)?;
         out.fill(0.0);
         let size = norm_max(rhs);
         if size == 0.0 {
@@ -125,6 +130,9 @@ impl Prepared {
         };
         evidence.stop = StopReason::StepLimit;
         for step in 0..=self.settings.max_refinement {
+            if step > 0 {
+                limit::check(STEP)?;
+            }
             let inner = self.apply_inverse(transpose, inner_target, work);
             evidence.iterations += inner.map_or(0, |r| r.iterations);
             if let Some(report) = inner {
@@ -177,6 +185,10 @@ impl Prepared {
                 break;
             }
             (previous, previous_blocks) = (residual, blocks);
+        }
+        // LSQR may have been interrupted.
+        if matches!(self.factors, Factors::Lsqr) {
+            limit::check("the use of LSQR's answer")?;
         }
         if evidence.stop == StopReason::NotFinite {
             out.fill(0.0);

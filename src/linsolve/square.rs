@@ -9,6 +9,7 @@
 use super::lu::Lu;
 use super::{Evidence, LsqrSettings, Method, ROUNDING, SINGULAR, StopReason, lsqr};
 use crate::error::Result;
+use crate::limit;
 use crate::pattern::{SparseMatrix, check_finite};
 use crate::program::check_length;
 use crate::residual::ResidualJacobian;
@@ -41,6 +42,7 @@ impl Square {
     ) -> Result<Self> {
         let n = matrix.rows();
         check_length("columns of B", n, matrix.cols())?;
+        limit::check("a factorization")?;
         let (mut rows, mut columns) = (vec![0.0_f64; n], vec![0.0_f64; n]);
         for (j, column) in columns.iter_mut().enumerate() {
             let (indices, values) = matrix.column(j);
@@ -102,6 +104,7 @@ impl Square {
     pub(crate) fn solve(&self, rhs: &[f64], transpose: bool) -> Result<(Vec<f64>, Evidence)> {
         check_length("right-hand side", self.dim(), rhs.len())?;
         check_finite("right-hand side", rhs)?;
+        limit::check("a linear solve")?;
         let mut evidence = Evidence {
             method: Method::Lu,
             stop: StopReason::ZeroRightHandSide,
@@ -116,7 +119,12 @@ impl Square {
         let scaled: Vec<f64> = rhs.iter().map(|r| r / size).collect();
         let mut out = match &self.lu {
             Some(lu) => self.refined(lu, &scaled, transpose, &mut evidence),
-            None => self.least_squares(&scaled, transpose, &mut evidence),
+            None => {
+                let found = self.least_squares(&scaled, transpose, &mut evidence);
+                // It may have been interrupted.
+                limit::check("the use of LSQR's answer")?;
+                found
+            }
         };
         evidence.converged = evidence.residual <= self.settings.tolerance;
         if evidence.converged && evidence.stop != StopReason::LeastSquares {

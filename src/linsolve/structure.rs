@@ -18,8 +18,8 @@
 use super::Backend;
 use crate::cone::{Cone, row_ranges};
 use crate::error::{Error, Result};
-use crate::program::ConeProgram;
-use crate::projection::is_small;
+use crate::program::{ConeProgram, MOST_FACTOR_BYTES, check_bytes};
+use crate::projection::{check_cones, is_small};
 use crate::settings::LinearBackend;
 use faer::sparse::SymbolicSparseColMatRef;
 use faer::sparse::linalg::SupernodalThreshold;
@@ -38,7 +38,7 @@ const SPREAD: f64 = 1e4;
 const EVEN: f64 = 1e-9;
 
 /// More factor entries than this are refused: 8 GiB of values.
-const MAX_FACTOR: usize = 1 << 30;
+const MAX_FACTOR: usize = (MOST_FACTOR_BYTES / 8) as usize;
 
 /// The reduced system's pattern for one structure of programs (patterns of P and A, cones), shared by every factorization of it.
 #[derive(Debug)]
@@ -138,17 +138,23 @@ impl Slots {
 }
 
 impl Structure {
-    pub(crate) fn new(program: &ConeProgram) -> Self {
-        let structure = Self::with_variables(program, true);
+    /// # Errors
+    /// [`Error::TooLarge`] if the pattern has too many entries.
+    pub(crate) fn new(program: &ConeProgram) -> Result<Self> {
+        let structure = Self::with_variables(program, true)?;
         if structure.suits(program) {
-            structure
+            Ok(structure)
         } else {
             Self::with_variables(program, false)
         }
     }
 
     /// With PSD blocks taken as the variable wherever the patterns allow it, or nowhere, which suits any values.
-    pub(crate) fn with_variables(program: &ConeProgram, are_sought: bool) -> Self {
+    ///
+    /// # Errors
+    /// Those of [`Structure::new`].
+    pub(crate) fn with_variables(program: &ConeProgram, are_sought: bool) -> Result<Self> {
+        check_cones(program.cones())?;
         let (n, m) = (program.n(), program.m());
         let (p, a) = (program.p().pattern(), program.effective_a().pattern());
         let ranges = row_ranges(program.cones());
@@ -259,8 +265,35 @@ impl Structure {
             }
             structure.close(j);
         }
+        structure.check_entries(program, &variable_of)?;
         structure.rows(program, &variable_of);
-        structure
+        Ok(structure)
+    }
+
+    /// Counts the entries of the slots' columns before they are made: a curved block has its rows times the columns it touches.
+    fn check_entries(&self, program: &ConeProgram, variable_of: &[usize]) -> Result<()> {
+        let mut entries = (self.signs.len() + program.a().nnz()) as u128;
+        for block in &self.slots {
+            let rows = block.rows.len() as u128;
+            entries += match &block.form {
+                Form::Rotated { columns } => rows * columns.len() as u128,
+                Form::Rows | Form::SecondOrder { .. } | Form::Variable(_) => 3 * rows,
+            };
+        }
+        // A row on some variables of a PSD block has an entry for each of them.
+        let a = program.effective_a().pattern();
+        let mut touching: Vec<(usize, usize)> = Vec::new();
+        for (j, &block) in variable_of.iter().enumerate().filter(|v| *v.1 != NONE) {
+            let rows = &a.indices()[a.indptr()[j]..a.indptr()[j + 1]];
+            let others = rows.iter().filter(|i| !self.slots[block].rows.contains(*i));
+            touching.extend(others.map(|&i| (block, i)));
+        }
+        touching.sort_unstable();
+        touching.dedup();
+        let own = |block: usize| self.slots[block].rows.len() as u128;
+        entries += touching.iter().map(|t| own(t.0)).sum::<u128>();
+        // An index and a value each.
+        check_bytes("the reduced linear system", 16, entries, MOST_FACTOR_BYTES)
     }
 
     /// Ends a column with its diagonal entry.

@@ -357,7 +357,7 @@ fn ldl_solves_with_a_weighted_matrix_variable_as_dense_lu_does() {
         let p = Mat::from_fn(n, n, |i, j| f64::from(u8::from(i == j)) * 0.5);
         let mut all: Vec<Sample> = others.into();
         all.insert(if is_first { 0 } else { 3 }, matrix);
-        let structure = Structure::new(jacobian(&p, &a, &all).program());
+        let structure = Structure::new(jacobian(&p, &a, &all).program()).unwrap();
         let is_variable = |slots: &super::structure::Slots| matches!(slots.form, Form::Variable(_));
         assert!(structure.slots.iter().any(is_variable));
         worst = worst.max(worst_error(&p, &a, &all, &mut random));

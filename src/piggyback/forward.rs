@@ -7,6 +7,7 @@ use super::trend::{Tendency, Trend};
 use crate::cycle::distance;
 use crate::error::{Error, Result};
 use crate::jacobian::DenseMatrix;
+use crate::limit;
 use crate::pattern::check_finite;
 use crate::program::check_length;
 use crate::tangent::norm;
@@ -164,6 +165,7 @@ impl Walk {
 
     /// One step; the element is that at the iterate left.
     pub(super) fn step<M: ParametricMap>(&mut self, run: &Piggyback<'_, M>) -> Result<M::Element> {
+        limit::check("an iteration of the map")?;
         let number = self.moves.len();
         let element = run.map.value(number, &self.x, &run.theta, &mut self.next)?;
         check_iterate("the iterate", number + 1, &self.next)?;
@@ -307,6 +309,7 @@ impl<'a, M: ParametricMap> Piggyback<'a, M> {
             let element = walk.step(self)?;
             let pairs = columns(&jacobian).zip(columns(directions));
             for (out, (dx, dtheta)) in next.data.chunks_mut(n.max(1)).zip(pairs) {
+                limit::check("a column of the derivative")?;
                 self.map.apply(&element, dx, dtheta, out)?;
             }
             check_iterate("the derivative", number + 1, &next.data)?;

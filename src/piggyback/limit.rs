@@ -85,6 +85,7 @@ impl<M: ParametricMap> Piggyback<'_, M> {
         let mut a = Mat::zeros(n, n);
         let (none, mut unit) = (vec![0.0; p], vec![0.0; n]);
         for j in 0..n {
+            crate::limit::check("a column of A")?;
             unit[j] = 1.0;
             self.map.apply(&element, &unit, &none, &mut image)?;
             check_finite("A", &image)?;
@@ -93,6 +94,7 @@ impl<M: ParametricMap> Piggyback<'_, M> {
                 a[(i, j)] = *value;
             }
         }
+        crate::limit::check("the eigenvalues of A")?;
         let spectral_radius = largest_eigenvalue(&a)?;
         let difference = Mat::<f64>::identity(n, n) - &a;
         let remedy = "the fixed point has no implicit derivative; its problem needs a unique solution without kinks";

@@ -5,6 +5,7 @@ use super::map::ParametricMap;
 use super::settings::Storage;
 use super::trend::Trend;
 use crate::error::Result;
+use crate::limit;
 use crate::pattern::check_finite;
 use crate::program::check_length;
 use crate::tangent::norm;
@@ -198,6 +199,7 @@ struct Sweep {
 
 impl Sweep {
     fn step<M: ParametricMap>(&mut self, map: &M, element: &M::Element) -> Result<()> {
+        limit::check("a step back along the iteration")?;
         map.apply_transpose(element, &self.w, &mut self.next, &mut self.part)?;
         for (theta, part) in self.theta.iter_mut().zip(&self.part) {
             *theta += part;

@@ -1,6 +1,7 @@
 //! Choices of a run.
 
 use crate::error::{Error, Result};
+use crate::program::check_bytes;
 
 /// What a [`Tape`](super::Tape) keeps of each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -89,13 +90,6 @@ impl PiggybackSettings {
 
     /// [`Error::TooLarge`] for a matrix above the limit.
     pub(super) fn check_size(&self, what: &'static str, rows: usize, cols: usize) -> Result<()> {
-        let bytes = (rows as u128)
-            .saturating_mul(cols as u128)
-            .saturating_mul(8);
-        let limit = u128::from(self.max_dense_bytes);
-        if bytes > limit {
-            return Err(Error::TooLarge { what, bytes, limit });
-        }
-        Ok(())
+        check_bytes(what, 8, rows as u128 * cols as u128, self.max_dense_bytes)
     }
 }

@@ -35,7 +35,7 @@ pub use spectral::{Piece, Spectral};
 use crate::cone::{Cone, row_ranges};
 use crate::error::{Error, Result};
 use crate::pattern::check_finite;
-use crate::program::check_length;
+use crate::program::{MOST_DENSE_BYTES, check_bytes, check_length};
 use std::ops::Range;
 
 /// D on one cone's rows.
@@ -92,7 +92,8 @@ impl Projection {
     /// Projects v (m values in the cones' row order) onto K*. O(m) and, for a PSD cone of order k, O(k^3).
     ///
     /// # Errors
-    /// [`Error::Cone`], [`Error::ConeRows`], [`Error::NonFinite`]; [`Error::Factorization`] if an eigenvalue iteration fails.
+    /// [`Error::Cone`], [`Error::ConeRows`], [`Error::NonFinite`]; [`Error::Factorization`] if an eigenvalue iteration fails;
+    /// [`Error::TooLarge`] for a generalized power cone of more than 23,170 rows, whose eigenvectors take more than 4 GiB.
     pub fn new(cones: &[Cone], v: &[f64]) -> Result<Self> {
         crate::cone::validate(cones, v.len())?;
         Self::near(cones, v, vec![0.0; v.len()], vec![0.0; v.len()])
@@ -106,6 +107,7 @@ impl Projection {
         mut s: Vec<f64>,
     ) -> Result<Self> {
         check_finite("v", v)?;
+        check_cones(cones)?;
         let mut blocks = Vec::with_capacity(cones.len());
         let mut margins = Vec::with_capacity(cones.len());
         for (index, (cone, rows)) in cones.iter().zip(row_ranges(cones)).enumerate() {
@@ -209,6 +211,19 @@ impl Projection {
             block.apply_complement(&u[rows.clone()], &mut out[rows], scratch);
         }
     }
+}
+
+/// [`Error::TooLarge`] for a block whose eigenvectors are: those of a generalized power cone are dense.
+pub(crate) fn check_cones(cones: &[Cone]) -> Result<()> {
+    for cone in cones
+        .iter()
+        .filter(|c| matches!(c, Cone::GeneralizedPower(..)))
+    {
+        let entries = (cone.rows() as u128).pow(2);
+        let what = "the eigenvectors of a generalized power block";
+        check_bytes(what, 8, entries, MOST_DENSE_BYTES)?;
+    }
+    Ok(())
 }
 
 fn project_block(cone: &Cone, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Option<(Block, f64)> {

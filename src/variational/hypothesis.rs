@@ -58,7 +58,7 @@ impl VariationalDerivative {
 
     fn symmetric_certificate(&self) -> Result<Certificate> {
         let program = self.inequality.symmetric.clone();
-        let structure = Arc::new(Structure::new(&program));
+        let structure = Arc::new(Structure::new(&program)?);
         let projection = self.frame.projection().clone();
         let here = ResidualJacobian::from_parts(program, projection);
         let lower = vec![Element::Lower; self.blocks.len()];

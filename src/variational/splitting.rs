@@ -17,6 +17,7 @@
 use super::VariationalInequality;
 use super::point::{Point, newton};
 use crate::error::{Error, Iterate, Result, Status};
+use crate::limit;
 use crate::linsolve::Square;
 use crate::pattern::SparseMatrix;
 use crate::projection::Projection;
@@ -78,6 +79,7 @@ impl VariationalInequality {
         let mut next_attempt = LOOK;
         let mut iteration = 0;
         loop {
+            limit::check("a step of the splitting")?;
             method.step()?;
             iteration += 1;
             let is_last = iteration >= splitting.max_iterations;

@@ -1,4 +1,5 @@
 mod allocations;
+mod batch_faults;
 mod builder;
 mod bundle;
 #[cfg(feature = "cli")]
@@ -6,6 +7,7 @@ mod cli;
 #[cfg(feature = "cli")]
 mod cli_bundle;
 mod derivative;
+mod determinism;
 mod equilibrium;
 mod families;
 mod generate;
@@ -20,6 +22,7 @@ mod lagrangian;
 mod lapack;
 mod lasso;
 mod layer;
+mod limits;
 mod lsqr;
 mod monitor;
 mod parametrization;

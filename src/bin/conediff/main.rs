@@ -118,7 +118,7 @@ struct Choices {
     /// Iteration limit [default: the file's, or 200].
     #[arg(long)]
     max_iterations: Option<u32>,
-    /// Time limit in seconds [default: the file's, or none].
+    /// Seconds for each problem, from the solver to the last derivative [default: none; the file's are the solver's alone].
     #[arg(long, value_name = "SECONDS")]
     time_limit: Option<f64>,
     /// Differentiate at the solver's own point.

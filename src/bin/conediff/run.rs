@@ -4,13 +4,13 @@ use crate::bundle;
 use crate::output::{self, CheckRow};
 use crate::{Choices, Command, One, Solver};
 use conediff::{
-    Bundle, ConeProgram, DataTangent, Derivative, Error, GradcheckSettings, LinearSolver, Settings,
-    Solution, SolutionTangent, Status, Verdict, gradcheck_at, solve,
+    Budget, Bundle, ConeProgram, DataTangent, Derivative, Error, GradcheckSettings, LinearSolver,
+    Settings, Solution, SolutionTangent, Status, Verdict, gradcheck_at, solve,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::de::DeserializeOwned;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub const DONE: u8 = 0;
 const NOT_SOLVED: u8 = 1;
@@ -80,8 +80,8 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
                 }
                 None => SolutionTangent::random(&program, seed),
             };
-            let derivative = differentiate_one(&one, &program, &settings)?;
-            let outcome = derivative.vjp(&cotangent);
+            let (derivative, outcome) =
+                differentiate_one(&one, &program, &settings, |d| d.vjp(&cotangent))?;
             let trusted = outcome.as_ref().is_ok_and(|gradient| gradient.trusted);
             let kept = bundle::keep(&one, trusted, || {
                 Bundle::vjp(&derivative, &cotangent, &outcome)
@@ -107,8 +107,8 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
                 }
                 None => DataTangent::random(&program, seed),
             };
-            let derivative = differentiate_one(&one, &program, &settings)?;
-            let outcome = derivative.jvp(&tangent);
+            let (derivative, outcome) =
+                differentiate_one(&one, &program, &settings, |d| d.jvp(&tangent))?;
             let trusted = outcome.as_ref().is_ok_and(|tangent| tangent.trusted);
             let kept = bundle::keep(&one, trusted, || {
                 Bundle::jvp(&derivative, &tangent, &outcome)
@@ -123,15 +123,14 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         }
         Command::Report { one, within } => {
             let (program, settings) = read_one(&one)?;
-            let derivative = differentiate_one(&one, &program, &settings)?;
-            let regularity = derivative.regularity();
-            let trusted = regularity.is_ok() && derivative.is_trusted_point();
+            let (derivative, reports) = differentiate_one(&one, &program, &settings, |d| {
+                let regularity = d.regularity()?;
+                let robust = within.map(|eps| d.regularity_within(eps)).transpose()?;
+                Ok((regularity, robust))
+            })?;
+            let trusted = reports.is_ok() && derivative.is_trusted_point();
             let kept = bundle::keep(&one, trusted, || Bundle::derivative(&derivative));
-            let regularity = regularity?;
-            let robust = match within {
-                Some(eps) => Some(derivative.regularity_within(eps)?),
-                None => None,
-            };
+            let (regularity, robust) = reports?;
             if one.choices.json {
                 say!(
                     "{}",
@@ -166,12 +165,14 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
 
 fn solve_one(one: &One) -> Result<u8, Failure> {
     let (program, settings) = read_one(one)?;
+    let start = Instant::now();
     let solution = solve_kept(one, &program, &settings)?;
     if !one.choices.json && one.bundle.is_none() {
         output::solution_table(&program, &solution);
         return Ok(DONE);
     }
-    let derivative = Derivative::new(&program, &solution, &settings);
+    let derivative =
+        rest(&one.choices, start).run(|| Derivative::new(&program, &solution, &settings));
     let trusted = derivative.as_ref().is_ok_and(Derivative::is_trusted_point);
     let kept = bundle::keep(one, trusted, || match &derivative {
         Ok(derivative) => Bundle::derivative(derivative),
@@ -198,14 +199,20 @@ fn solve_kept(one: &One, program: &ConeProgram, settings: &Settings) -> Result<S
     Ok(outcome?)
 }
 
-/// Solves and differentiates, likewise.
-fn differentiate_one(
+/// Solves, differentiates and goes on with the derivative, within the time limit; failures of the first two likewise.
+fn differentiate_one<R>(
     one: &One,
     program: &ConeProgram,
     settings: &Settings,
-) -> Result<Derivative, Failure> {
+    work: impl FnOnce(&Derivative) -> conediff::Result<R>,
+) -> Result<(Derivative, conediff::Result<R>), Failure> {
+    let start = Instant::now();
     let solution = solve_kept(one, program, settings)?;
-    let outcome = Derivative::new(program, &solution, settings);
+    let outcome = rest(&one.choices, start).run(|| {
+        let derivative = Derivative::new(program, &solution, settings)?;
+        let found = work(&derivative);
+        Ok((derivative, found))
+    });
     if let Err(error) = &outcome {
         bundle::keep(one, false, || {
             Ok(Bundle::failed_derivative(
@@ -216,10 +223,21 @@ fn differentiate_one(
     Ok(outcome?)
 }
 
+/// What is left of the time limit. The solver has it first, since it gives its last point when it ends.
+fn rest(choices: &Choices, start: Instant) -> Budget {
+    match choices.time_limit.map(Duration::try_from_secs_f64) {
+        Some(Ok(limit)) => Budget::default().with_time_limit(limit.saturating_sub(start.elapsed())),
+        // Infinity.
+        _ => Budget::default(),
+    }
+}
+
 fn check_one(file: &Path, choices: &Choices, check: &GradcheckSettings) -> Result<u8, Failure> {
     let (program, settings) = read(file, choices)?;
-    let derivative = differentiate(&program, &settings)?;
-    let report = gradcheck_at(&derivative, &settings, check)?;
+    let (derivative, report) = within(&program, &settings, choices, |d| {
+        let report = gradcheck_at(&d, &settings, check)?;
+        Ok((d, report))
+    })?;
     if choices.json {
         say!("{}", output::check_json(&derivative, &report));
     } else {
@@ -286,18 +304,27 @@ fn check_into(
 ) -> Result<(), Failure> {
     let (program, settings) = read(file, choices)?;
     row.program(&program);
-    let derivative = differentiate(&program, &settings)?;
-    let report = gradcheck_at(&derivative, &settings, check)?;
-    let evidence = derivative
-        .vjp(&SolutionTangent::random(&program, check.seed))?
-        .evidence;
-    row.fill(&derivative, &report, evidence);
-    Ok(())
+    within(&program, &settings, choices, |derivative| {
+        let report = gradcheck_at(&derivative, &settings, check)?;
+        let evidence = derivative
+            .vjp(&SolutionTangent::random(&program, check.seed))?
+            .evidence;
+        row.fill(&derivative, &report, evidence);
+        Ok(())
+    })
 }
 
-fn differentiate(program: &ConeProgram, settings: &Settings) -> Result<Derivative, Failure> {
-    let solution: Solution = solve(program, settings)?;
-    Ok(Derivative::new(program, &solution, settings)?)
+/// Solves, differentiates and goes on with the derivative, within the time limit.
+fn within<R>(
+    program: &ConeProgram,
+    settings: &Settings,
+    choices: &Choices,
+    work: impl FnOnce(Derivative) -> conediff::Result<R>,
+) -> Result<R, Failure> {
+    let start = Instant::now();
+    let solution = solve(program, settings)?;
+    let found = rest(choices, start).run(|| work(Derivative::new(program, &solution, settings)?));
+    Ok(found?)
 }
 
 fn verdict(trusted: bool, choices: &Choices) -> u8 {
@@ -324,6 +351,7 @@ pub fn status(error: &Error) -> &'static str {
             Status::NumericalError => "numerical_error",
             Status::InsufficientProgress => "insufficient_progress",
         },
+        Error::TimeLimit { .. } => "max_time",
         Error::Solver { .. } | Error::Factorization { .. } => "numerical_error",
         _ => "error",
     }

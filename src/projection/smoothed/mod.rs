@@ -24,7 +24,7 @@ mod tests;
 
 use super::numeric::{fractions, norm, orthogonalize_columns, power_of_two_scale};
 use super::spectral::Spectral;
-use super::{Block, Margin, Projection};
+use super::{Block, Margin, Projection, check_cones};
 use crate::cone::{self, Cone, row_ranges};
 use crate::error::{Error, Result};
 use crate::pattern::check_finite;
@@ -70,6 +70,7 @@ impl Projection {
         check_positive("mu", mu)?;
         cone::validate(cones, v.len())?;
         check_finite("v", v)?;
+        check_cones(cones)?;
         let (mut z, mut s) = (vec![0.0; v.len()], vec![0.0; v.len()]);
         let mut blocks = Vec::with_capacity(cones.len());
         let mut margins = Vec::with_capacity(cones.len());

@@ -13,6 +13,7 @@
 use super::layer::{EquilibriumLayer, complement, to_dense};
 use crate::error::{Error, Result};
 use crate::jacobian::DenseMatrix;
+use crate::limit;
 use crate::settings::check_positive;
 use faer::Mat;
 use faer::linalg::solvers::Solve;
@@ -107,6 +108,7 @@ impl EquilibriumLayer {
         let mut u = z.clone();
         let mut change = f64::INFINITY;
         for iteration in 1..=settings.max_iterations {
+            limit::check("an iteration of the equilibrium")?;
             let before_prox = match &factored {
                 Some(lu) => {
                     let rhs = Mat::from_fn(n, columns, |i, j| {

@@ -10,6 +10,7 @@
 use super::loss::Loss;
 use super::penalty::Penalty;
 use super::regression::SparseRegression;
+use crate::limit::is_over;
 use crate::tangent::dot;
 
 /// The least working set beside the support.
@@ -153,6 +154,9 @@ fn sweep_until(
 ) -> usize {
     let (design, ridge) = (regression.design(), penalty.ridge());
     for sweep in 1..=limit {
+        if is_over() {
+            return sweep - 1;
+        }
         let mut largest = 0.0_f64;
         for (&j, length) in set.iter().zip(lengths) {
             let (length, old) = (length + ridge, beta[j]);

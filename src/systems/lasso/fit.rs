@@ -2,6 +2,7 @@
 
 use super::derivative::FitDerivative;
 use super::descent::{Point, descend, working_set};
+use super::gram::check_order;
 use super::penalty::Penalty;
 use super::polish::{Factored, Rounding, polish};
 use super::regression::SparseRegression;
@@ -10,6 +11,7 @@ use super::twin::{ConicFit, Twin};
 use crate::derivative::Derivative;
 use crate::error::{Error, Result};
 use crate::kink::{Knot, Warning};
+use crate::limit;
 use crate::pattern::check_finite;
 use crate::program::check_length;
 use std::sync::Arc;
@@ -127,6 +129,7 @@ impl SparseRegression {
         let mut before: Option<Vec<usize>> = None;
         let mut next_try = FIRST_TRY;
         loop {
+            limit::check("a sweep of coordinate descent")?;
             let (gap, t) = point.gap(self, penalty);
             let relative = gap / scale;
             let support = nonzero(&point.beta);
@@ -136,6 +139,7 @@ impl SparseRegression {
                 next_try *= 2;
             }
             if is_time
+                && check_order(support.len()).is_ok()
                 && let Some(polished) = polish(self, penalty, &point, CHANGES + 2 * support.len())
             {
                 return Ok(Found {

@@ -3,6 +3,7 @@
 use super::cholesky::{Cholesky, Dependency, Symmetric};
 use super::regression::SparseRegression;
 use crate::error::Result;
+use crate::program::{MOST_DENSE_BYTES, check_bytes};
 
 /// Inner products X_i'WX_j of the columns asked for, kept.
 #[derive(Debug)]
@@ -20,6 +21,12 @@ pub(super) struct Gram<'a> {
 }
 
 const NONE: usize = usize::MAX;
+
+/// [`crate::Error::TooLarge`] for a triangle of more than 4 GiB: kept once, and once factored.
+pub(super) fn check_order(columns: usize) -> Result<()> {
+    let entries = columns as u128 * (columns as u128 + 1);
+    check_bytes("H on the support", 8, entries, MOST_DENSE_BYTES)
+}
 
 impl<'a> Gram<'a> {
     pub(super) fn new(regression: &'a SparseRegression, weights: Option<&'a [f64]>) -> Self {
@@ -50,8 +57,9 @@ impl<'a> Gram<'a> {
     /// The factorization of X_E'WX_E + ridge I.
     ///
     /// # Errors
-    /// [`crate::Error::DependentColumns`].
+    /// [`crate::Error::DependentColumns`]; [`crate::Error::TooLarge`].
     pub(super) fn factor(&mut self, columns: &[usize], ridge: f64) -> Result<Cholesky> {
+        check_order(columns.len())?;
         let found = self.try_factor(columns, ridge);
         found.map_err(|dependency| dependency.error(columns))
     }

@@ -4,6 +4,7 @@ use super::derivative::{FitDerivative, FitTangent, Support, System};
 use crate::derivative::Checked;
 use crate::error::{Error, Result};
 use crate::kink::Warning;
+use crate::limit::check;
 use crate::linsolve::Evidence;
 use crate::meaning::Meaning;
 use crate::program::check_length;
@@ -150,6 +151,7 @@ impl FitDerivative<'_> {
         // Enough for the sequences met; in exact arithmetic it always ends.
         let limit = 100 + 20 * (columns.len() - active);
         for _ in 0..limit {
+            check("a pivot of the one-sided derivative")?;
             let kept: Vec<usize> = (0..columns.len()).filter(|i| moves[*i]).collect();
             let system = support.all.part(&kept, columns)?;
             let right: Vec<f64> = kept.iter().map(|&i| t[i]).collect();

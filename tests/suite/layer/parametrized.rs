@@ -63,6 +63,7 @@ fn layer_data(data: &DataTangent) -> LayerData<'_> {
         q: part(&data.q),
         a: part(&data.a),
         b: part(&data.b),
+        budget: None,
     }
 }
 

@@ -45,6 +45,7 @@ impl Data {
             q: Some(&self.q),
             a: Some(&self.a),
             b: Some(&self.b),
+            budget: None,
         }
     }
 }
