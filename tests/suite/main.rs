@@ -1,4 +1,5 @@
 mod allocations;
+mod architecture;
 mod builder;
 #[cfg(feature = "cli")]
 mod cli;
