@@ -154,7 +154,10 @@ fn main() -> Result<()> {
             seconds[2],
             seconds[3],
             peak(),
-            report.certificate
+            match report.is_certified() {
+                true => "certified",
+                false => "not certified",
+            }
         ));
     }
     bar.finish_and_clear();

@@ -77,6 +77,23 @@ impl Derivative {
 
     /// The gradient by the two extreme elements at the kinks: two factorizations.
     ///
+    /// ```
+    /// use conediff::{Ambiguity, Cone, ConeProgram, DataCotangent, Derivative, Settings, SolutionTangent, solve};
+    /// // minimize 1/2 x^2 - x subject to x <= b at b = 1: x = min(b, 1) has a kink
+    /// let program = ConeProgram::from_csc(
+    ///     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+    ///     (&[0, 1], &[0], &[1.0]), vec![1.0],
+    ///     vec![Cone::Nonnegative(1)],
+    /// )?;
+    /// let settings = Settings::default();
+    /// let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+    /// let seed = SolutionTangent { x: vec![1.0], ..SolutionTangent::zeros(&program) };
+    /// let both: Ambiguity<DataCotangent> = derivative.vjp_ambiguity(&seed)?;
+    /// assert!(both.inactive.value.b[0].abs() < 1e-9 && (both.active.value.b[0] - 1.0).abs() < 1e-9);
+    /// assert!((both.difference - 1.0).abs() < 1e-9);
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Derivative::vjp`] and [`Derivative::with_selection`].
     pub fn vjp_ambiguity(&self, cotangent: &SolutionCotangent) -> Result<Ambiguity<DataCotangent>> {

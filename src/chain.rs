@@ -42,6 +42,14 @@ impl<T: DerivativeMap + ?Sized> DerivativeMap for &T {
 }
 
 /// The derivative of a smooth map known by its Jacobian, a matrix or an operator: nothing is solved, nothing is in doubt.
+///
+/// ```
+/// use conediff::{DenseMatrix, DerivativeMap, Smooth};
+/// let map = Smooth(DenseMatrix { rows: 1, cols: 2, data: vec![3.0, 4.0] });
+/// assert_eq!(map.push_forward(&[1.0, 1.0])?.value, [7.0]);
+/// assert_eq!(map.pull_back(&[2.0])?.value, [6.0, 8.0]);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Smooth<A>(pub A);
 

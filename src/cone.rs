@@ -28,6 +28,14 @@ pub enum Cone {
 
 impl Cone {
     /// The number of rows.
+    ///
+    /// ```
+    /// use conediff::Cone;
+    /// // A cone's rows are counted by its own parameter: 3 x 3 matrices are 6 rows.
+    /// let cones = [Cone::Zero(2), Cone::SecondOrder(4), Cone::PsdTriangle(3), Cone::Power(0.3)];
+    /// assert_eq!(cones.each_ref().map(Cone::rows), [2, 4, 6, 3]);
+    /// assert_eq!(Cone::GeneralizedPower(vec![0.5, 0.5], 2).rows(), 4);
+    /// ```
     pub fn rows(&self) -> usize {
         match self {
             Cone::Zero(d) | Cone::Nonnegative(d) | Cone::SecondOrder(d) => *d,

@@ -98,6 +98,14 @@ pub struct GradcheckReport {
 
 impl GradcheckReport {
     /// True if every comparison agrees and VJP and JVP are adjoint to 1e-9.
+    ///
+    /// ```
+    /// use conediff::{Generator, Cone, GradcheckSettings, Settings, gradcheck};
+    /// let generated = Generator::new(4, vec![Cone::Nonnegative(2), Cone::SecondOrder(3)]).generate()?;
+    /// let report = gradcheck(generated.program(), &Settings::default(), &GradcheckSettings::default())?;
+    /// assert!(report.passed() && report.trusted, "{report}");
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     pub fn passed(&self) -> bool {
         self.verdict == Verdict::Agrees && self.adjoint_error <= 1e-9
     }
@@ -184,6 +192,26 @@ pub fn gradcheck(
 }
 
 /// [`gradcheck`] of a derivative that is at hand.
+///
+/// ```
+/// use conediff::{
+///     BlockCheck, Cone, ConeProgram, Derivative, GradcheckReport, GradcheckSettings, Settings, Verdict, gradcheck_at, solve,
+/// };
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+///
+/// // minimize 1/2 x^2 - x subject to x <= 1/4, along a single direction in all data
+/// let check = GradcheckSettings { by_block: false, ..GradcheckSettings::default() };
+/// let report: GradcheckReport = gradcheck_at(&derivative, &settings, &check)?;
+/// let all: &BlockCheck = &report.blocks[0];
+/// assert!(all.verdict == Verdict::Agrees && all.error() < 1e-6 && report.passed());
+/// # Ok::<(), conediff::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Setting`] for a tolerance outside (0, 1).
@@ -305,9 +333,10 @@ pub struct FunctionCheck {
 /// `directions` random directions. The function should solve with refinement on, or its noise makes the check inconclusive.
 ///
 /// ```
-/// use conediff::{GradcheckSettings, Verdict, gradcheck_function};
+/// use conediff::{FunctionCheck, GradcheckSettings, Verdict, gradcheck_function};
 /// let at = [1.0, 2.0];
-/// let check = gradcheck_function(|x| Ok(x[0] * x[1]), &[2.0, 1.0], &at, 3, &GradcheckSettings::default())?;
+/// let settings = GradcheckSettings::default();
+/// let check: FunctionCheck = gradcheck_function(|x| Ok(x[0] * x[1]), &[2.0, 1.0], &at, 3, &settings)?;
 /// assert_eq!(check.verdict, Verdict::Agrees);
 /// # Ok::<(), conediff::Error>(())
 /// ```

@@ -44,6 +44,15 @@ pub struct HullElement {
 
 impl HullElement {
     /// True if 0 cannot be told from an element of the hull: |e| <= tolerance times the longest gradient, of those given before.
+    ///
+    /// ```
+    /// use conediff::least_norm_in_hull;
+    /// // |x - y| + |x + y| at 0: four gradients, none of them small
+    /// let gradients: Vec<Vec<f64>> = [[2.0, 0.0], [0.0, 2.0], [-2.0, 0.0], [0.0, -2.0]].map(Vec::from).into();
+    /// assert!(least_norm_in_hull(&gradients)?.is_stationary(&gradients, 1e-9));
+    /// assert!(!least_norm_in_hull(&gradients[..2])?.is_stationary(&gradients[..2], 1e-9));
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     pub fn is_stationary(&self, gradients: &[Vec<f64>], tolerance: f64) -> bool {
         self.norm <= tolerance * longest(gradients)
     }
@@ -67,8 +76,10 @@ impl HullElement {
 ///
 /// ```
 /// // One-sided derivatives of a cross-validation curve at its least value: neither is small, and 0 lies between.
-/// let hull = conediff::least_norm_in_hull(&[vec![-11.18], vec![6.09]])?;
-/// assert!(hull.norm < 1e-12);
+/// use conediff::{HullElement, least_norm_in_hull};
+/// let gradients = [vec![-11.18], vec![6.09]];
+/// let hull: HullElement = least_norm_in_hull(&gradients)?;
+/// assert!(hull.norm < 1e-12 && hull.is_stationary(&gradients, 1e-9));
 /// assert!((hull.weights[0] - 6.09 / 17.27).abs() < 1e-12);
 /// # Ok::<(), conediff::Error>(())
 /// ```

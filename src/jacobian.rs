@@ -45,6 +45,12 @@ pub struct DenseMatrix {
 
 impl DenseMatrix {
     /// Column j; `None` beyond the last, and beyond the data where they are not rows * cols values.
+    ///
+    /// ```
+    /// use conediff::DenseMatrix;
+    /// let matrix = DenseMatrix { rows: 2, cols: 2, data: vec![1.0, 2.0, 3.0, 4.0] };
+    /// assert_eq!((matrix.column(1), matrix.column(2)), (Some(&[3.0, 4.0][..]), None));
+    /// ```
     pub fn column(&self, j: usize) -> Option<&[f64]> {
         if j >= self.cols {
             return None;
@@ -56,6 +62,26 @@ impl DenseMatrix {
 
 impl Derivative {
     /// Columns of the Jacobian of (x, z, s) stacked, n + 2m rows: one JVP each.
+    ///
+    /// ```
+    /// use conediff::{Cone, ConeProgram, DataCoordinate, Derivative, Settings, SolutionCoordinate, solve};
+    /// # let program = ConeProgram::from_csc(
+    /// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+    /// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+    /// #     vec![Cone::Nonnegative(1)],
+    /// # )?;
+    /// # let settings = Settings::default();
+    /// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+    ///
+    /// // minimize 1/2 x^2 - x subject to x <= b: x = b, z = 1 - b, s = 0
+    /// let column = derivative.jacobian_columns(&[DataCoordinate::B(0)])?.value;
+    /// let expected = [1.0, -1.0, 0.0];
+    /// assert!(column.data.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12));
+    /// // The row of x: its gradient in P, q, A and b.
+    /// let row = derivative.jacobian_rows(&[SolutionCoordinate::X(0)])?.value;
+    /// assert!((row.data[3] - 1.0).abs() < 1e-12 && row.rows == 4);
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Dimension`] for a coordinate out of range; [`Error::NotTrusted`] under `strict`.

@@ -154,6 +154,13 @@ pub struct Knot {
 
 impl Warning {
     /// True if the derivative is not to be trusted.
+    ///
+    /// ```
+    /// use conediff::Warning;
+    /// let warning = Warning::Singular { condition: f64::INFINITY };
+    /// assert!(warning.is_fatal() && !Warning::Unrefined.is_fatal());
+    /// assert!(warning.to_string().starts_with("the linear system is singular"));
+    /// ```
     pub fn is_fatal(&self) -> bool {
         !matches!(
             self,

@@ -67,7 +67,7 @@ pub struct Differenced<T> {
 /// scratch.
 ///
 /// ```
-/// use conediff::{Cone, ConeProgram, Envelope, Settings, SolutionTangent, lagrangian_vjp};
+/// use conediff::{Cone, ConeProgram, DataCotangent, Differenced, Envelope, Settings, SolutionTangent, lagrangian_vjp};
 /// // minimize -x subject to 0 <= x <= b: dx/db = 1
 /// let program = ConeProgram::from_csc(
 ///     (&[0, 0], &[], &[]), vec![-1.0],
@@ -76,7 +76,8 @@ pub struct Differenced<T> {
 /// )?;
 /// let mut seed = SolutionTangent::zeros(&program);
 /// seed.x[0] = 1.0;
-/// let gradient = lagrangian_vjp(&program, &seed, 1e-3, Envelope::Average, &Settings::default())?;
+/// let settings = Settings::default();
+/// let gradient: Differenced<DataCotangent> = lagrangian_vjp(&program, &seed, 1e-3, Envelope::Average, &settings)?;
 /// assert!((gradient.value.b[0] - 1.0).abs() < 1e-9 && gradient.value.q[0].abs() < 1e-9);
 /// // Over the jump at q = 0 the chord of x in q is seen: from 1/4 to 0 over 2 * 2.
 /// let gradient = lagrangian_vjp(&program, &seed, 2.0, Envelope::Average, &Settings::default())?;

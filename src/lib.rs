@@ -54,6 +54,12 @@
 //! [`Derivative::regularity`] tests that hypothesis exactly. What can be done where it fails is in docs/nonsmooth.md: selections
 //! ([`Selection`]), one-sided derivatives ([`Derivative::directional`]), policies ([`Policy`]).
 //!
+//! # Guides
+//!
+//! [`guide::mathematics`] has the equations and their hypotheses, [`guide::choosing`] says which interface, method and setting to take,
+//! [`guide::untrusted`] what to do about each warning, [`guide::verifying`] how to check a derivative, and [`guide::limitations`] what is
+//! not supported. docs/architecture.md is for those who change the crate.
+//!
 //! # Crate layout, in the order data flows
 //!
 //! | file | subject |
@@ -61,10 +67,10 @@
 //! | `exact`, `error`, `limit` | numbers in JSON, bit for bit; everything that can go wrong; budgets of time, and a handle to stop |
 //! | `cone`, `svec`, `pattern` | cones and their rows; the scaled triangle; validated sparse structure |
 //! | `program`, `ridge`, `builder`, `json` | the problem; with a ridge; building it block by block; Clarabel's JSON |
-//! | `settings`, `solution`, `tangent` | choices; results; directions in data and solution |
+//! | `settings`, `solution`, `tangent`, `random` | choices; results; directions in data and solution; random numbers by seed |
+//! | `projection/` | projection onto K*, element of its Jacobian, margin; smoothed projections; one file for each cone |
 //! | `solve`, `lapack` | the only call of Clarabel; the BLAS and LAPACK symbols its PSD cone needs |
 //! | `dense_qp/` | a dense interior-point method for small quadratic programs |
-//! | `projection/` | projection onto K*, element of its Jacobian, margin; smoothed projections; one file for each cone |
 //! | `residual` | F, its Jacobian, its derivative in the data |
 //! | `linsolve/` | J u = r and J'w = g: LDL', LU, LSQR, refinement, evidence |
 //! | `newton`, `kink`, `point`, `refine` | semismooth Newton; kinks and warnings; the point's own error; solving and refining |
@@ -85,9 +91,10 @@
 //! | `piggyback/` | derivatives along a fixed-point iteration, and at its limit |
 //! | `systems/` | built on all this: monotone equilibrium layers, sparse regressions and the tuning of their penalties |
 //! | `integration/` | layers on the tensors of burn and candle (features of those names) |
+//! | `guide` | the guides of docs/, as pages of this documentation |
 //! | `bin/conediff` | the command-line tool (feature `cli`) |
 //!
-//! Imports run down this list, never up.
+//! Imports run down this list, never up; a test holds the sources to it.
 //!
 //! # References
 //!
@@ -97,6 +104,7 @@
 //! program, 2025. Goulart, Chen, Clarabel, 2024.
 
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
 
 mod ambiguity;
 mod builder;
@@ -112,6 +120,7 @@ mod error;
 mod exact;
 mod generate;
 mod gradcheck;
+pub mod guide;
 mod hull;
 mod implicit;
 #[cfg(any(feature = "burn", feature = "candle"))]
@@ -188,9 +197,7 @@ pub use operator::{FnOperator, LinearOperator};
 pub use parametrization::Parametrization;
 pub use pattern::{Pattern, SparseMatrix};
 pub use program::{ConeProgram, Csc, NO_BOUND};
-pub use projection::{
-    Block, Diagonal, KinkKind, Margin, Piece, Projection, Psd, SecondOrder, Spectral,
-};
+pub use projection::{Block, Diagonal, KinkKind, Margin, Projection, Psd, SecondOrder, Spectral};
 pub use refine::{refine, solve};
 pub use regularity::{Definability, Regularity, regularity};
 pub use residual::{ResidualJacobian, Wanted, embedding_residual, residual};

@@ -44,6 +44,12 @@ pub enum Meaning {
 
 impl Meaning {
     /// True for what takes the place of a derivative that is not there.
+    ///
+    /// ```
+    /// use conediff::{Meaning, Selection};
+    /// assert!(!Meaning::Element { selection: Selection::Active }.is_surrogate());
+    /// assert!(Meaning::Tikhonov { rho: 1e-4 }.is_surrogate());
+    /// ```
     pub fn is_surrogate(&self) -> bool {
         !matches!(
             self,

@@ -162,7 +162,9 @@ pub struct MonitorTotals {
 /// items the solution moves without the parameters.
 ///
 /// ```
-/// use conediff::{Cone, ConeProgram, Derivative, Monitor, MonitorSettings, Settings, solve};
+/// use conediff::{
+///     Cone, ConeProgram, CycleReturn, Derivative, Monitor, MonitorSettings, MonitorTotals, Observation, Settings, solve,
+/// };
 /// // maximize t x over [0, 1]: x jumps at t = 0.
 /// let program = ConeProgram::from_csc(
 ///     (&[0, 0], &[], &[]), vec![0.0],
@@ -176,15 +178,18 @@ pub struct MonitorTotals {
 ///     let t = 0.5005 - 0.01 * f64::from(k);
 ///     let program = program.with_q(vec![-t])?;
 ///     let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
-///     let seen = monitor.observe(&[t], &derivative)?;
+///     let seen: Observation = monitor.observe(&[t], &derivative)?;
 ///     if seen.is_jump {
 ///         assert!(t < 0.0 && t > -0.01);
 ///         assert_eq!((seen.changed, about_to_switch.clone()), (vec![0, 1], vec![0]));
 ///     }
+///     // The parameters go one way: they never come back.
+///     assert_eq!(seen.returned, None::<CycleReturn>);
 ///     about_to_switch = seen.approaching;
 /// }
 /// // Before the jump the certificate failed within reach of the next step.
-/// assert_eq!((monitor.totals().jumps, monitor.totals().uncertified), (1, 1));
+/// let MonitorTotals { jumps, uncertified, .. } = monitor.totals();
+/// assert_eq!((jumps, uncertified), (1, 1));
 /// # Ok::<(), conediff::Error>(())
 /// ```
 ///

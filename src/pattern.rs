@@ -317,6 +317,16 @@ impl SparseMatrix {
     }
 
     /// The structure.
+    ///
+    /// ```
+    /// use conediff::{Pattern, SparseMatrix};
+    /// let a = SparseMatrix::from_csr("A", 2, 2, &[0, 2, 3], &[0, 1, 1], &[1.0, 2.0, 3.0])?;
+    /// let pattern: &Pattern = a.pattern();
+    /// // By columns inside; the caller's order, here by rows, is kept for gradients.
+    /// assert_eq!((pattern.indptr(), pattern.indices()), ([0, 1, 3].as_slice(), [0, 0, 1].as_slice()));
+    /// assert_eq!((pattern.position(0, 1), pattern.position(1, 0)), (Some(1), None));
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     pub fn pattern(&self) -> &Arc<Pattern> {
         &self.pattern
     }

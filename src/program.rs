@@ -18,6 +18,16 @@ const CONVEXITY_SLACK: f64 = 1e-10;
 const DENSE_CHECK: usize = 4096;
 
 /// Compressed columns as plain slices: column pointers, row indices, values.
+///
+/// ```
+/// use conediff::{Cone, ConeProgram, Csc};
+/// // P = [2 1; 1 3] by its upper triangle; A = [1 1]
+/// let p: Csc<'_> = (&[0, 1, 3], &[0, 0, 1], &[2.0, 1.0, 3.0]);
+/// let a: Csc<'_> = (&[0, 1, 2], &[0, 0], &[1.0, 1.0]);
+/// let program = ConeProgram::from_csc(p, vec![0.0, 0.0], a, vec![1.0], vec![Cone::Zero(1)])?;
+/// assert_eq!((program.n(), program.m(), program.p().nnz()), (2, 1, 3));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 pub type Csc<'a> = (&'a [usize], &'a [usize], &'a [f64]);
 
 /// A cone program. Immutable; copies and the `with_*` forms share what they do not change.

@@ -21,15 +21,17 @@ pub(crate) const NEAR_START: f64 = 0.1;
 /// Solves with Clarabel and refines.
 ///
 /// ```
-/// use conediff::{Cone, ConeProgram, Settings, solve};
+/// use conediff::{Cone, ConeProgram, Refinement, Settings, Solution, Status, solve};
 /// // minimize 1/2 x^2 - x subject to x <= 1/4: x = 1/4 with multiplier 3/4
 /// let program = ConeProgram::from_csc(
 ///     (&[0, 1], &[0], &[1.0]), vec![-1.0],
 ///     (&[0, 1], &[0], &[1.0]), vec![0.25],
 ///     vec![Cone::Nonnegative(1)],
 /// )?;
-/// let solution = solve(&program, &Settings::default())?;
+/// let solution: Solution = solve(&program, &Settings::default())?;
 /// assert!((solution.x[0] - 0.25).abs() < 1e-12 && (solution.z[0] - 0.75).abs() < 1e-12);
+/// assert_eq!(solution.status, Status::Solved);
+/// assert!(solution.refinement.is_some_and(|r: Refinement| r.accepted && r.after < 1e-14));
 /// # Ok::<(), conediff::Error>(())
 /// ```
 ///

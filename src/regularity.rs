@@ -36,6 +36,12 @@ pub enum Definability {
 
 impl Definability {
     /// The class of a product of cones.
+    ///
+    /// ```
+    /// use conediff::{Cone, Definability};
+    /// assert_eq!(Definability::of(&[Cone::PsdTriangle(3), Cone::Power(0.25)]), Definability::Semialgebraic);
+    /// assert_eq!(Definability::of(&[Cone::Exponential]), Definability::RExp);
+    /// ```
     pub fn of(cones: &[Cone]) -> Self {
         let is_semialgebraic = |cone: &Cone| match cone {
             Cone::Exponential => false,
@@ -126,6 +132,24 @@ impl Regularity {
 
 impl Derivative {
     /// The report at the point.
+    ///
+    /// ```
+    /// use conediff::{Certificate, Cone, ConeProgram, Definability, Derivative, Settings, Uniqueness, Witness, solve};
+    /// // minimize 1/2 x^2 - x subject to x <= 1/2, twice: only the sum of the two multipliers is known
+    /// let program = ConeProgram::from_csc(
+    ///     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+    ///     (&[0, 2], &[0, 1], &[1.0, 1.0]), vec![0.5, 0.5],
+    ///     vec![Cone::Nonnegative(2)],
+    /// )?;
+    /// let settings = Settings::default();
+    /// let report = Derivative::new(&program, &solve(&program, &settings)?, &settings)?.regularity()?;
+    /// assert_eq!((report.primal, report.dual), (Uniqueness::Unique, Uniqueness::NotUnique));
+    /// assert!(matches!(report.certificate, Certificate::Failed { .. }));
+    /// let witness = &report.certificate.witnesses()[0];
+    /// assert!(matches!(witness, Witness::Dual { rows, .. } if rows.len() == 2));
+    /// assert_eq!(report.definability, Definability::Semialgebraic);
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     ///
     /// Cost: O(m) without a kink. With one, for kinks of up to four directions together a solve each; beyond, a factorization and three
     /// solves without refinement, more where singular values as small as the regularization hide the null vector; a second factorization

@@ -159,6 +159,22 @@ pub struct ResidualJacobian {
 impl ResidualJacobian {
     /// J at v; it does not depend on x.
     ///
+    /// ```
+    /// use conediff::{Cone, ConeProgram, ResidualJacobian};
+    /// // P = 2, A = 1, and v > 0: D = 1, J = [2 1; -1 0]
+    /// let program = ConeProgram::from_csc(
+    ///     (&[0, 1], &[0], &[2.0]), vec![-1.0],
+    ///     (&[0, 1], &[0], &[1.0]), vec![0.25],
+    ///     vec![Cone::Nonnegative(1)],
+    /// )?;
+    /// let jacobian = ResidualJacobian::new(&program, &[0.5])?;
+    /// let (mut forward, mut back) = ([0.0; 2], [0.0; 2]);
+    /// jacobian.apply(&[1.0, 3.0], &mut forward)?;
+    /// jacobian.apply_transpose(&[1.0, 3.0], &mut back)?;
+    /// assert_eq!((forward, back), ([5.0, -1.0], [-1.0, 1.0]));
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`Projection::new`].
     pub fn new(program: &ConeProgram, v: &[f64]) -> Result<Self> {

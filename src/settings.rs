@@ -339,6 +339,23 @@ impl Settings {
     }
 
     /// The same settings with another policy.
+    ///
+    /// ```
+    /// use conediff::{LinearSettings, LinearSolver, Policy, RefineSettings, Selection, Settings, SolveSettings};
+    /// let settings = Settings {
+    ///     solve: SolveSettings { max_iterations: 50, ..SolveSettings::default() },
+    ///     refine: RefineSettings { max_steps: 10, ..RefineSettings::default() },
+    ///     linear: LinearSettings { solver: LinearSolver::Ldl, ..LinearSettings::default() },
+    ///     ..Settings::default()
+    /// };
+    /// let settings = settings
+    ///     .with_selection(Selection::Active)
+    ///     .with_policy(Policy::Tikhonov { rho: 1e-4 });
+    /// assert!(settings.validate().is_ok());
+    /// // A mistake is named with its number.
+    /// let error = settings.with_policy(Policy::Smoothing { mu: -1.0 }).validate().unwrap_err();
+    /// assert_eq!(error.to_string(), "setting policy.smoothing.mu = -1: must be positive and finite");
+    /// ```
     pub fn with_policy(self, policy: Policy) -> Self {
         Self { policy, ..self }
     }

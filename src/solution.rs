@@ -51,6 +51,20 @@ pub struct Solution {
 impl Solution {
     /// A solution found elsewhere, to be refined and differentiated. On rows without a bound z and s are not read.
     ///
+    /// ```
+    /// use conediff::{Cone, ConeProgram, Settings, Solution, refine};
+    /// // minimize 1/2 x^2 - x subject to x <= 1/4, known to three digits
+    /// let program = ConeProgram::from_csc(
+    ///     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+    ///     (&[0, 1], &[0], &[1.0]), vec![0.25],
+    ///     vec![Cone::Nonnegative(1)],
+    /// )?;
+    /// let rough = Solution::given(&program, vec![0.2501], vec![0.7498], vec![0.0])?;
+    /// let solution = refine(&program, &rough, &Settings::default())?;
+    /// assert!((solution.x[0] - 0.25).abs() < 1e-14 && solution.refinement.is_some_and(|r| r.accepted));
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`crate::Error::Dimension`], [`crate::Error::NonFinite`].
     pub fn given(program: &ConeProgram, x: Vec<f64>, z: Vec<f64>, s: Vec<f64>) -> Result<Self> {

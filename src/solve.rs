@@ -24,6 +24,23 @@ use std::time::Instant;
 /// Solves with Clarabel alone. The status of the result is `Solved` or `AlmostSolved`; [`crate::solve`] refines it and rejects
 /// an almost solved point that does not refine. After numerical trouble or the iteration limit a second run is made at unit
 /// scale; each run has the iteration limit, both together the time limit.
+/// ```
+/// use conediff::{Cone, ConeProgram, Error, Iterate, SolveSettings, Status, interior_point};
+/// let program = ConeProgram::from_csc(
+///     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+///     (&[0, 1], &[0], &[1.0]), vec![0.25],
+///     vec![Cone::Nonnegative(1)],
+/// )?;
+/// let found = interior_point(&program, &SolveSettings::default())?;
+/// assert!((found.x[0] - 0.25).abs() < 1e-6 && found.refinement.is_none());
+///
+/// // A limit that comes too early is an error with the last point.
+/// let hasty = SolveSettings { max_iterations: 1, ..SolveSettings::default() };
+/// let Err(Error::NotSolved { status, last, .. }) = interior_point(&program, &hasty) else { panic!() };
+/// let Iterate { x, z, s } = *last;
+/// assert_eq!((status, x.len(), z.len(), s.len()), (Status::MaxIterations, 1, 1, 1));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::PrimalInfeasible`] and [`Error::DualInfeasible`] with certificates, [`Error::NotSolved`] with the last iterate,

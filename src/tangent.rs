@@ -72,6 +72,12 @@ impl DataTangent {
     }
 
     /// The inner product over stored values.
+    ///
+    /// ```
+    /// use conediff::DataTangent;
+    /// let db = DataTangent { b: vec![1.0, 2.0], ..DataTangent::default() };
+    /// assert_eq!(db.dot(&db), 5.0);
+    /// ```
     pub fn dot(&self, other: &Self) -> f64 {
         dot(&self.p, &other.p)
             + dot(&self.q, &other.q)
@@ -144,6 +150,12 @@ impl SolutionTangent {
     }
 
     /// The inner product.
+    ///
+    /// ```
+    /// use conediff::SolutionTangent;
+    /// let dx = SolutionTangent { x: vec![3.0, 4.0], ..SolutionTangent::default() };
+    /// assert_eq!(dx.dot(&dx), 25.0);
+    /// ```
     pub fn dot(&self, other: &Self) -> f64 {
         dot(&self.x, &other.x) + dot(&self.z, &other.z) + dot(&self.s, &other.s)
     }

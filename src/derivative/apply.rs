@@ -25,6 +25,31 @@ impl Derivative {
     }
 
     /// Memory for the `*_into` forms.
+    ///
+    /// ```
+    /// use conediff::{
+    ///     Cone, ConeProgram, DataCotangent, Derivative, DerivativeWorkspace, Settings, SolutionCotangent, Wanted, solve,
+    /// };
+    /// # let program = ConeProgram::from_csc(
+    /// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+    /// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+    /// #     vec![Cone::Nonnegative(1)],
+    /// # )?;
+    /// # let settings = Settings::default();
+    /// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+    ///
+    /// // minimize 1/2 x^2 - x subject to x <= 1/4, again and again: memory and gradient are reused, and only db is formed.
+    /// let mut work: DerivativeWorkspace = derivative.workspace();
+    /// let mut gradient = DataCotangent::default();
+    /// let wanted = Wanted { p: false, q: false, a: false, b: true };
+    /// for weight in [1.0, 2.0] {
+    ///     let seed = SolutionCotangent { x: vec![weight], ..SolutionCotangent::zeros(&program) };
+    ///     let evidence = derivative.vjp_into(&seed, wanted, &mut gradient, &mut work)?;
+    ///     assert!(derivative.is_trusted(&evidence) && gradient.q.is_empty());
+    ///     assert!((gradient.b[0] - weight).abs() < 1e-12);
+    /// }
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     pub fn workspace(&self) -> DerivativeWorkspace {
         let dim = self.jacobian.dim();
         DerivativeWorkspace {
@@ -48,6 +73,31 @@ impl Derivative {
     }
 
     /// Gradient of <cotangent, (x, z, s)> in the data, on the stored patterns.
+    ///
+    /// ```
+    /// use conediff::{
+    ///     Checked, Cone, ConeProgram, DataCotangent, Derivative, Evidence, Meaning, Method, Settings, SolutionCotangent,
+    ///     StopReason, solve,
+    /// };
+    /// # let program = ConeProgram::from_csc(
+    /// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+    /// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+    /// #     vec![Cone::Nonnegative(1)],
+    /// # )?;
+    /// # let settings = Settings::default();
+    /// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+    ///
+    /// // minimize 1/2 x^2 - x subject to x <= 1/4: x follows the bound
+    /// let seed = SolutionCotangent { x: vec![1.0], ..SolutionCotangent::zeros(&program) };
+    /// let gradient: Checked<DataCotangent> = derivative.vjp(&seed)?;
+    /// assert!((gradient.value.b[0] - 1.0).abs() < 1e-12 && gradient.value.q[0].abs() < 1e-12);
+    /// // and this is how right that is.
+    /// assert!(gradient.trusted && gradient.warnings.is_empty() && gradient.meaning == Meaning::Derivative);
+    /// let Evidence { method, stop, residual, error, .. } = gradient.evidence;
+    /// assert_eq!((method, stop), (Method::Ldl, StopReason::Converged));
+    /// assert!(residual < 1e-14 && error < 1e-12);
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`crate::Error::Dimension`], [`crate::Error::NonFinite`]; [`crate::Error::NotTrusted`] under `strict`.

@@ -32,7 +32,7 @@ impl Derivative {
     /// Cost: nothing at points that are not singular; else up to 200 solves.
     ///
     /// ```
-    /// use conediff::{Cone, ConeProgram, DataTangent, Derivative, Settings, SolutionTangent, solve};
+    /// use conediff::{Cone, ConeProgram, DataTangent, Derivative, Indeterminate, Settings, SolutionTangent, solve};
     /// // minimize 1/2 x^2 - x subject to x <= t, t <= 9: t is anything between 1 and 9
     /// let program = ConeProgram::from_csc(
     ///     (&[0, 1, 1], &[0], &[1.0]), vec![-1.0, 0.0],
@@ -46,7 +46,7 @@ impl Derivative {
     /// assert!(!gradient.trusted && gradient.evidence.converged);
     ///
     /// // As far as q_0 alone moves it is the derivative.
-    /// let open = derivative.indeterminate()?.expect("t is free");
+    /// let open: Indeterminate = derivative.indeterminate()?.expect("t is free");
     /// assert_eq!((open.variables.as_slice(), open.rows.len()), (&[1][..], 0));
     /// let moving = DataTangent { q: vec![1.0, 0.0], ..DataTangent::zeros(&program) };
     /// assert!(open.is_untouched_by(&program, &moving) && (gradient.value.q[0] + 1.0).abs() < 1e-12);
@@ -114,6 +114,21 @@ impl Derivative {
 
 impl Indeterminate {
     /// True if no data move that its variables or rows see: of `moving`, in stored order, what is not zero moves.
+    ///
+    /// ```
+    /// use conediff::{Cone, ConeProgram, DataTangent, Indeterminate};
+    /// // t of |x| <= t <= 9, the second variable of two, is open.
+    /// let program = ConeProgram::from_csc(
+    ///     (&[0, 1, 1], &[0], &[1.0]), vec![-1.0, 0.0],
+    ///     (&[0, 1, 3], &[0, 0, 1], &[1.0, -1.0, 1.0]), vec![0.0, 9.0],
+    ///     vec![Cone::Nonnegative(2)],
+    /// )?;
+    /// let open = Indeterminate { variables: vec![1], rows: vec![], error: 0.0 };
+    /// let of_q = |q: [f64; 2]| DataTangent { q: q.to_vec(), ..DataTangent::zeros(&program) };
+    /// assert!(open.is_untouched_by(&program, &of_q([1.0, 0.0])));
+    /// assert!(!open.is_untouched_by(&program, &of_q([0.0, 1.0])));
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     pub fn is_untouched_by(&self, program: &ConeProgram, moving: &DataTangent) -> bool {
         let is_variable = members(&self.variables, program.n());
         let is_row = members(&self.rows, program.m());

@@ -342,6 +342,22 @@ impl Derivative {
         self.jacobian.projection()
     }
     /// Blocks whose point cannot be told from a kink.
+    ///
+    /// ```
+    /// use conediff::{Cone, ConeProgram, Derivative, Kink, KinkKind, RowState, Settings, solve};
+    /// // minimize 1/2 x^2 subject to x >= 0: the bound is active without force
+    /// let program = ConeProgram::from_csc(
+    ///     (&[0, 1], &[0], &[1.0]), vec![0.0],
+    ///     (&[0, 1], &[0], &[-1.0]), vec![0.0],
+    ///     vec![Cone::Nonnegative(1)],
+    /// )?;
+    /// let settings = Settings::default();
+    /// let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+    /// let kink: &Kink = &derivative.kinks()[0];
+    /// assert_eq!((kink.at, kink.rows.as_slice()), (KinkKind::WeaklyActive, [0].as_slice()));
+    /// assert_eq!(derivative.row_states(), [RowState::Ambiguous]);
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     pub fn kinks(&self) -> &[Kink] {
         &self.kinks
     }

@@ -28,12 +28,13 @@ const LIMIT: usize = 20;
 /// The nonsmooth implicit function theorem asks that every element be invertible, not only the vertices:
 ///
 /// ```
-/// use conediff::{DenseMatrix, FamilyCertificate, SelectionFamily};
+/// use conediff::{DenseMatrix, FamilyCertificate, SelectionFamily, SingularElement};
 /// // F(x, y) = |x| - |y| at 0: -lambda with lambda in [-1, 1]. Both ends are invertible and y(x) has two branches.
 /// let zero = DenseMatrix { rows: 1, cols: 1, data: vec![0.0] };
 /// let family = SelectionFamily::new(zero)?.with_term(&[1.0], &[-1.0], -1.0, 1.0)?;
 /// let FamilyCertificate::NotCertified(witness) = family.certify()? else { panic!() };
-/// assert_eq!((witness.lambda, witness.null_vector), (vec![0.0], vec![1.0]));
+/// let SingularElement { lambda, null_vector, .. } = witness;
+/// assert_eq!((lambda, null_vector), (vec![0.0], vec![1.0]));
 /// # Ok::<(), conediff::Error>(())
 /// ```
 ///

@@ -150,6 +150,18 @@ impl<A: LinearOperator> ImplicitFunction<A> {
     }
 
     /// Whether every element B is invertible.
+    ///
+    /// ```
+    /// use conediff::{DenseMatrix, Elements, ImplicitFunction, Invertibility, Linearization, Settings};
+    /// // F(x, y) = y + max(y, 0) - x at 0: B is anything in [1, 2]
+    /// let scalar = |v: f64| DenseMatrix { rows: 1, cols: 1, data: vec![v] };
+    /// let at = Linearization { y: vec![0.0], f: vec![0.0], a: scalar(-1.0), b: scalar(1.0).to_sparse("B")? };
+    /// let hull = Elements::Hull(vec![scalar(2.0)]);
+    /// let function = ImplicitFunction::new(at, &hull, &Settings::default())?;
+    /// assert!(function.invertibility().is_certified());
+    /// assert!(!matches!(function.invertibility(), Invertibility::Refuted(_)));
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     pub fn invertibility(&self) -> &Invertibility {
         &self.invertibility
     }

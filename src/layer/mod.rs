@@ -63,6 +63,13 @@ impl<'a> LayerData<'a> {
         Self { a: Some(a), ..self }
     }
     /// With this b.
+    ///
+    /// ```
+    /// use conediff::LayerData;
+    /// // q and b of this item; P and A are the layer's.
+    /// let data = LayerData::default().with_q(&[-1.0]).with_b(&[0.5]);
+    /// assert!(data.p.is_none() && data.b == Some(&[0.5][..]));
+    /// ```
     pub fn with_b(self, b: &'a [f64]) -> Self {
         Self { b: Some(b), ..self }
     }
@@ -257,6 +264,27 @@ impl ConicLayer {
     }
 
     /// How the last forward of an item found its answer, `None` if it found none.
+    ///
+    /// ```
+    /// use conediff::{
+    ///     Cone, ConeProgram, ConicLayer, ForwardPath, LayerCounts, LayerData, LayerSettings, WarmStart,
+    /// };
+    /// // minimize 1/2 x^2 - x subject to x <= b, b moving in small steps
+    /// let program = ConeProgram::from_csc(
+    ///     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+    ///     (&[0, 1], &[0], &[1.0]), vec![0.25],
+    ///     vec![Cone::Nonnegative(1)],
+    /// )?;
+    /// let settings = LayerSettings::default().with_warm_start(WarmStart::Previous);
+    /// let mut layer = ConicLayer::new(&program, settings)?;
+    /// for b in [0.25, 0.26, 0.27] {
+    ///     layer.forward(&LayerData::default().with_b(&[b]))?;
+    /// }
+    /// assert_eq!(layer.path(0), Some(ForwardPath::Warm));
+    /// let LayerCounts { forwards, warm, failed, .. } = layer.counts();
+    /// assert_eq!((forwards, warm, failed), (3, 2, 0));
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     pub fn path(&self, item: usize) -> Option<ForwardPath> {
         self.items.get(item)?.path
     }

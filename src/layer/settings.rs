@@ -78,6 +78,15 @@ impl LayerSettings {
     }
 
     /// The same settings with another number of threads.
+    ///
+    /// ```
+    /// use conediff::{ForwardSolver, LayerSettings, WarmStart};
+    /// let settings = LayerSettings::default()
+    ///     .with_forward(ForwardSolver::Clarabel)
+    ///     .with_warm_start(WarmStart::Previous)
+    ///     .with_threads(2);
+    /// assert!(settings.validate().is_ok() && settings.threads == 2);
+    /// ```
     pub fn with_threads(self, threads: usize) -> Self {
         Self { threads, ..self }
     }

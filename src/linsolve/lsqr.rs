@@ -62,6 +62,19 @@ fn divide(x: &mut [f64], by: f64) {
 
 /// Minimizes |A x - b| from x = 0. `apply(u, out)` sets out = A u, `apply_transpose(u, out)` sets out = A'u; x has as many entries as
 /// A has columns. Two products with A an iteration.
+/// ```
+/// use conediff::{LsqrReport, LsqrSettings, LsqrStop, lsqr};
+/// // A = (1 ; 1) and b = (1, 3): the mean
+/// let settings = LsqrSettings { tolerance: 1e-12, max_iterations: 10, max_condition: 1e12 };
+/// let mut x = [0.0];
+/// let report: LsqrReport = lsqr(
+///     |u, out| out.fill(u[0]),
+///     |u, out| out[0] = u[0] + u[1],
+///     &[1.0, 3.0], &mut x, settings,
+/// );
+/// assert!((x[0] - 2.0).abs() < 1e-12 && report.stop == LsqrStop::LeastSquares);
+/// assert!((report.residual - 2.0_f64.sqrt()).abs() < 1e-12);
+/// ```
 pub fn lsqr(
     mut apply: impl FnMut(&[f64], &mut [f64]),
     mut apply_transpose: impl FnMut(&[f64], &mut [f64]),

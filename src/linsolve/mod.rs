@@ -116,6 +116,29 @@ fn probe_vector(len: usize) -> Vec<f64> {
 impl Prepared {
     /// Factors J for derivatives: chooses the method, estimates the condition.
     ///
+    /// ```
+    /// use conediff::{
+    ///     Cone, ConeProgram, LinearSettings, LinearSolver, Method, Prepared, ResidualJacobian, Workspace,
+    /// };
+    /// // J = [1 1; -1 0]: one variable, one row with D = 1
+    /// let program = ConeProgram::from_csc(
+    ///     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+    ///     (&[0, 1], &[0], &[1.0]), vec![0.25],
+    ///     vec![Cone::Nonnegative(1)],
+    /// )?;
+    /// let jacobian = ResidualJacobian::new(&program, &[0.75])?;
+    /// for (solver, method) in [(LinearSolver::Ldl, Method::Ldl), (LinearSolver::Lu, Method::Lu)] {
+    ///     let settings = LinearSettings { solver, ..LinearSettings::default() };
+    ///     let prepared = Prepared::new(&jacobian, settings)?;
+    ///     let mut work: Workspace = prepared.workspace(&jacobian);
+    ///     let mut u = [0.0; 2];
+    ///     let evidence = prepared.solve(&jacobian, &[3.0, -1.0], &mut u, &mut work)?;
+    ///     assert!((u[0] - 1.0).abs() < 1e-15 && (u[1] - 2.0).abs() < 1e-15);
+    ///     assert!(evidence.method == method && evidence.converged);
+    /// }
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Factorization`] if the method asked for breaks down, [`Error::TooLarge`] if it would need too much memory.
     /// `Auto` falls back to the next method instead.

@@ -31,6 +31,21 @@ pub struct GradientDescent<F> {
 }
 
 /// An element of a step of gradient descent.
+///
+/// ```
+/// use conediff::SparseMatrix;
+/// use conediff::piggyback::{Descended, GradientDescent, LeastSquares, ParametricMap};
+/// // x - a (x - y + lambda x) with a = 1/2, at x = 1, lambda = 1, y = 3
+/// let loss = LeastSquares::new(SparseMatrix::from_csc("X", 1, 1, &[0, 1], &[0], &[1.0])?);
+/// let descent = GradientDescent::new(loss, 0.5)?;
+/// let mut out = [0.0];
+/// let element: Descended<_> = descent.value(0, &[1.0], &[1.0, 3.0], &mut out)?;
+/// assert_eq!(out, [1.5]);
+/// // d/dx = 1 - a (1 + lambda) = 0, d/dlambda = -a x, d/dy = a
+/// descent.apply(&element, &[1.0], &[1.0, 1.0], &mut out)?;
+/// assert_eq!(out, [0.0]);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Descended<E> {
     gradient: E,

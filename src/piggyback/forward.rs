@@ -27,19 +27,21 @@ const QUIET: usize = 3;
 ///
 /// ```
 /// use conediff::SparseMatrix;
-/// use conediff::piggyback::{GradientDescent, LeastSquares, Piggyback, PiggybackSettings, Verdict};
+/// use conediff::piggyback::{
+///     GradientDescent, LeastSquares, Piggyback, PiggybackSettings, Propagated, ReverseGradient, Stop, Verdict,
+/// };
 /// let x = SparseMatrix::from_csc("X", 2, 2, &[0, 2, 3], &[0, 1, 1], &[1.0, 0.5, 1.0])?;
 /// let descent = GradientDescent::new(LeastSquares::new(x), 0.5)?;
 /// let theta = [0.1, 1.0, 2.0];
 /// let run = Piggyback::new(&descent, &[0.0; 2], &theta, PiggybackSettings::default())?;
 ///
-/// let forward = run.jacobian()?;
-/// assert_eq!(forward.verdict(), Verdict::Converging);
+/// let forward: Propagated = run.jacobian()?;
+/// assert_eq!((forward.stop, forward.verdict()), (Stop::Settled, Verdict::Converging));
 /// // The implicit derivative at the limit is the same.
 /// let limit = run.limit(&forward.x)?;
 /// assert!(forward.distance_to(&limit)? < 1e-9);
 /// // The gradient of x_1 in reverse is the first row.
-/// let gradient = run.tape()?.gradient(&[1.0, 0.0])?;
+/// let gradient: ReverseGradient = run.tape()?.gradient(&[1.0, 0.0])?;
 /// assert!((gradient.theta[1] - forward.jacobian.data[2]).abs() < 1e-9);
 /// # Ok::<(), conediff::Error>(())
 /// ```

@@ -48,9 +48,9 @@ impl Thresholded {
 /// is done and d_i = 1.
 ///
 /// ```
-/// use conediff::piggyback::{ParametricMap, SoftThreshold};
+/// use conediff::piggyback::{ParametricMap, SoftThreshold, Thresholded};
 /// let mut out = [0.0; 3];
-/// let element = SoftThreshold::new(vec![1.0; 3])?.value(0, &[3.0, -0.5, -2.0], &[1.0], &mut out)?;
+/// let element: Thresholded = SoftThreshold::new(vec![1.0; 3])?.value(0, &[3.0, -0.5, -2.0], &[1.0], &mut out)?;
 /// assert_eq!((out, element.weight), ([2.0, 0.0, -1.0], vec![-1.0, 0.0, 1.0]));
 /// # Ok::<(), conediff::Error>(())
 /// ```

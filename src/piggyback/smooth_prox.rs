@@ -25,11 +25,11 @@ pub trait ProximalStep: ParametricMap {
 ///
 /// ```
 /// use conediff::SparseMatrix;
-/// use conediff::piggyback::{LeastSquaresProx, ParametricMap};
+/// use conediff::piggyback::{LeastSquaresProx, ParametricMap, ProximalStep};
 /// let prox = LeastSquaresProx::new(SparseMatrix::from_csc("X", 1, 1, &[0, 1], &[0], &[1.0])?, 0.5)?;
 /// let mut out = [0.0];
 /// prox.value(0, &[3.0], &[6.0], &mut out)?;
-/// assert_eq!(out, [4.0]);
+/// assert_eq!((out, prox.step()), ([4.0], 0.5));
 /// # Ok::<(), conediff::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -112,10 +112,10 @@ impl ParametricMap for LeastSquaresProx {
 /// each operation. X is positive definite whatever Z.
 ///
 /// ```
-/// use conediff::piggyback::{LogDetProx, ParametricMap};
+/// use conediff::piggyback::{LogDetProx, ParametricMap, Rotated};
 /// let mut out = [0.0];
 /// // Order 1: x - z + (s - 1 / x) = 0.
-/// LogDetProx::new(1, 1.0)?.value(0, &[2.5], &[1.0], &mut out)?;
+/// let element: Rotated = LogDetProx::new(1, 1.0)?.value(0, &[2.5], &[1.0], &mut out)?;
 /// assert_eq!(out, [2.0]);
 /// # Ok::<(), conediff::Error>(())
 /// ```

@@ -30,7 +30,8 @@ pub use psd::Psd;
 pub(crate) use psd::{compose, eigen_decreasing};
 pub use second_order::SecondOrder;
 pub(crate) use second_order::is_small;
-pub use spectral::{Piece, Spectral};
+use spectral::Piece;
+pub use spectral::Spectral;
 
 use crate::cone::{Cone, row_ranges};
 use crate::error::{Error, Result};
@@ -148,10 +149,40 @@ impl Projection {
         &self.s
     }
     /// D, one block per cone.
+    ///
+    /// ```
+    /// use conediff::{Block, Cone, Projection, svec};
+    /// let cones = [Cone::Zero(1), Cone::Nonnegative(2), Cone::SecondOrder(3), Cone::PsdTriangle(2), Cone::Exponential];
+    /// let matrix = svec::svec(&[2.0, 0.0, 0.0, -1.0], 2)?;
+    /// let v = [vec![1.0], vec![2.0, -1.0], vec![0.0, 3.0, 4.0], matrix, vec![-1.0, 1.0, -1.0]].concat();
+    /// let projection = Projection::new(&cones, &v)?;
+    /// let blocks = projection.blocks();
+    /// assert!(matches!(&blocks[0], Block::Identity(1)));
+    /// assert!(matches!(&blocks[1], Block::Orthant(active) if active == &[true, false]));
+    /// assert!(matches!(&blocks[2], Block::SecondOrder(_)));
+    /// assert!(matches!(&blocks[3], Block::Psd(_)));
+    /// // Exponential and power cones give their eigenvalues: 1 along z, 0 along s, one between.
+    /// let Block::Spectral(spectral) = &blocks[4] else { panic!() };
+    /// let between = spectral.lambda.iter().filter(|l| 0.0 < **l && **l < 1.0).count();
+    /// assert_eq!((spectral.dim, between), (3, 1));
+    /// // Smoothed projections have every eigenvalue between.
+    /// let smoothed = Projection::smoothed(&[Cone::Nonnegative(1)], &[1.0], 0.1)?;
+    /// assert!(matches!(&smoothed.blocks()[0], Block::Diagonal(_)));
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     pub fn blocks(&self) -> &[Block] {
         &self.blocks
     }
     /// One margin per cone.
+    ///
+    /// ```
+    /// use conediff::{Cone, Margin, Projection};
+    /// let projection = Projection::new(&[Cone::Zero(1), Cone::Nonnegative(2)], &[5.0, 2.0, -0.5])?;
+    /// let margins: &[Margin] = projection.margins();
+    /// assert_eq!((margins[0].margin, margins[1].margin), (f64::INFINITY, 0.5));
+    /// assert_eq!((margins[1].kind, margins[1].rows.clone()), ("nonnegative", 1..3));
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
     pub fn margins(&self) -> &[Margin] {
         &self.margins
     }

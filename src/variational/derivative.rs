@@ -54,6 +54,23 @@ pub struct VariationalDerivative {
 impl VariationalDerivative {
     /// Prepares the derivative at a solution, refining it first unless that was done or is switched off.
     ///
+    /// ```
+    /// use conediff::{Cone, Settings, SparseMatrix, SplittingSettings, VariationalDerivative, VariationalInequality};
+    /// // Px + q = 0 with P = [1 2; -2 1] and no constraint that holds: dq = -P^-T gx
+    /// let p = SparseMatrix::from_csc("P", 2, 2, &[0, 2, 4], &[0, 1, 0, 1], &[1.0, -2.0, 2.0, 1.0])?;
+    /// let a = SparseMatrix::from_csc("A", 1, 2, &[0, 1, 1], &[0], &[1.0])?;
+    /// let inequality = VariationalInequality::new(p, vec![1.0, 1.0], a, vec![9.0], vec![Cone::Nonnegative(1)])?;
+    /// let settings = Settings::default();
+    /// let solution = inequality.solve(&SplittingSettings::default(), &settings)?;
+    /// let derivative = VariationalDerivative::new(&inequality, &solution, &settings)?;
+    /// let mut seed = inequality.zero_cotangent();
+    /// seed.x[0] = 1.0;
+    /// let gradient = derivative.vjp(&seed)?;
+    /// assert!(gradient.trusted);
+    /// assert!((gradient.value.q[0] + 0.2).abs() < 1e-12 && (gradient.value.q[1] - 0.4).abs() < 1e-12);
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`crate::Error::Dimension`], [`crate::Error::NonFinite`], [`crate::Error::Setting`]; under `strict`,
     /// [`crate::Error::NotTrusted`] if the point itself rules out trust.

@@ -1,4 +1,5 @@
 mod allocations;
+mod architecture;
 mod batch_faults;
 mod builder;
 mod bundle;

@@ -29,6 +29,11 @@ pub enum Activation {
 
 impl Activation {
     /// Its name, for messages.
+    ///
+    /// ```
+    /// use conediff::systems::equilibrium::Activation;
+    /// assert_eq!(Activation::SoftThreshold { threshold: 0.1 }.name(), "soft threshold");
+    /// ```
     pub fn name(self) -> &'static str {
         match self {
             Activation::Relu => "relu",
@@ -148,18 +153,24 @@ pub(super) fn to_dense(matrix: &Mat<f64>) -> DenseMatrix {
 /// path differentiable.
 ///
 /// ```
-/// use conediff::systems::equilibrium::{Activation, EquilibriumLayer, EquilibriumSettings, MonotoneWeights};
+/// use conediff::systems::equilibrium::{
+///     Activation, Equilibrium, EquilibriumDerivative, EquilibriumLayer, EquilibriumSettings, EquilibriumTangent, Iteration,
+///     MonotoneWeights,
+/// };
 /// use conediff::{DenseMatrix, Settings};
 /// let dense = |rows, cols, data: &[f64]| DenseMatrix { rows, cols, data: data.to_vec() };
 /// // n = 1, m = 1, A = 1, B = 0: W = -1, and z = relu(-z + x) = relu(x) / 2.
 /// let weights = MonotoneWeights { m: 1.0, a: dense(1, 1, &[1.0]), b: dense(1, 1, &[0.0]) };
 /// let layer = EquilibriumLayer::new(weights, dense(1, 1, &[1.0]), vec![0.0], Activation::Relu)?;
 /// let x = dense(1, 2, &[3.0, -1.0]);
-/// let equilibrium = layer.forward(&x, &EquilibriumSettings::default())?;
-/// let derivative = layer.derivative(&x, &equilibrium, &Settings::default())?;
+/// let iteration = Iteration::ForwardBackward { step: None };
+/// let settings = EquilibriumSettings { iteration, ..EquilibriumSettings::default() };
+/// let equilibrium: Equilibrium = layer.forward(&x, &settings)?;
+/// let derivative: EquilibriumDerivative = layer.derivative(&x, &equilibrium, &Settings::default())?;
 /// let gradient = derivative.vjp(&dense(1, 2, &[1.0, 1.0]))?;
 /// assert!(gradient.trusted);
-/// assert!((gradient.value.x.data[0] - 0.5).abs() < 1e-14 && gradient.value.x.data[1] == 0.0);
+/// let EquilibriumTangent { x: dx, .. } = gradient.value;
+/// assert!((dx.data[0] - 0.5).abs() < 1e-14 && dx.data[1] == 0.0);
 /// # Ok::<(), conediff::Error>(())
 /// ```
 #[derive(Debug, Clone)]

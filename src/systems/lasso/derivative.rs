@@ -47,7 +47,7 @@ pub type FitCotangent = FitTangent;
 ///
 /// ```
 /// use conediff::{DenseMatrix, Meaning};
-/// use conediff::systems::lasso::{Design, FitSettings, FitTangent, Penalty, SparseRegression};
+/// use conediff::systems::lasso::{Design, FitCotangent, FitSettings, FitTangent, Penalty, SparseRegression};
 /// let x = DenseMatrix { rows: 2, cols: 2, data: vec![1.0, 0.0, 0.0, 1.0] };
 /// let regression = SparseRegression::least_squares(Design::dense(x)?, vec![3.0, 1.0])?;
 /// // beta = (3 - lambda, max(1 - lambda, 0)): a kink at lambda = 1.
@@ -59,6 +59,8 @@ pub type FitCotangent = FitTangent;
 /// assert_eq!(derivative.directional(&down)?.value, [1.0, 1.0]);
 /// let element = derivative.jvp(&up)?;
 /// assert!(!element.trusted && matches!(element.meaning, Meaning::Element { .. }));
+/// let gradient: FitCotangent = derivative.vjp(&[1.0, 0.0])?.value;
+/// assert_eq!(gradient.penalty, [-1.0]);
 /// # Ok::<(), conediff::Error>(())
 /// ```
 ///

@@ -33,14 +33,18 @@ const CHANGES: usize = 50;
 /// A fitted sparse regression: the coefficients, and what decides their derivatives. Cloning shares the data.
 ///
 /// ```
-/// use conediff::DenseMatrix;
-/// use conediff::systems::lasso::{Design, FitSettings, Penalty, SparseRegression};
+/// use conediff::systems::lasso::{Design, FitSettings, Loss, Penalty, Route, SparseRegression};
+/// use conediff::{DenseMatrix, Knot};
 /// let x = DenseMatrix { rows: 2, cols: 2, data: vec![1.0, 0.0, 0.0, 1.0] };
 /// let regression = SparseRegression::least_squares(Design::dense(x)?, vec![3.0, 1.0])?;
+/// assert_eq!(regression.loss(), Loss::Squares);
 /// // At lambda = 1 the second coefficient is about to enter: a knot of the path.
 /// let fit = regression.fit(&Penalty::lasso(1.0), &FitSettings::default())?;
 /// assert_eq!((fit.support(), fit.correlations()), ([0].as_slice(), [1.0, 1.0].as_slice()));
-/// assert_eq!(fit.knot().map(|k| k.columns.clone()), Some(vec![1]));
+/// assert_eq!(fit.knot().map(|k: &Knot| k.columns.clone()), Some(vec![1]));
+/// // The same regression as a cone program.
+/// let conic = regression.fit(&Penalty::lasso(0.5), &FitSettings::default().with_route(Route::Conic))?;
+/// assert!((conic.beta()[0] - 2.5).abs() < 1e-9 && (conic.beta()[1] - 0.5).abs() < 1e-9);
 /// # Ok::<(), conediff::Error>(())
 /// ```
 #[derive(Debug, Clone)]

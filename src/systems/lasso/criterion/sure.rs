@@ -23,14 +23,14 @@ use crate::tangent::dot;
 ///
 /// ```
 /// use conediff::DenseMatrix;
-/// use conediff::systems::lasso::{Criterion, Design, FitSettings, Penalty, SparseRegression, Sure};
+/// use conediff::systems::lasso::{Criterion, Degrees, Design, FitSettings, Penalty, SparseRegression, Sure};
 /// let x = DenseMatrix { rows: 2, cols: 2, data: vec![1.0, 0.0, 0.0, 1.0] };
 /// let regression = SparseRegression::least_squares(Design::dense(x)?, vec![3.0, -0.2])?;
 /// let mut sure = Sure::with_direction(regression, 0.1, vec![1.0, -1.0], FitSettings::default())?;
 /// let found = sure.evaluate(&Penalty::lasso(1.0))?;
 /// // One coefficient: lambda^2 + 0.2^2 - 2 sigma^2 + 2 sigma^2
 /// assert!((found.value - 1.04).abs() < 1e-12 && (found.gradient.value[0] - 2.0).abs() < 1e-12);
-/// let degrees = sure.degrees_of_freedom(&found)?;
+/// let degrees: Degrees = sure.degrees_of_freedom(&found)?;
 /// assert!((degrees.difference - 1.0).abs() < 1e-12 && degrees.exact == 1.0);
 /// # Ok::<(), conediff::Error>(())
 /// ```

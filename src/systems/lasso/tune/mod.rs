@@ -110,13 +110,16 @@ impl Tuned {
 ///
 /// ```
 /// use conediff::DenseMatrix;
-/// use conediff::systems::lasso::{Design, FitSettings, HoldOut, Penalty, SparseRegression, TuneSettings, TuneStop, tune};
+/// use conediff::systems::lasso::{
+///     Design, FitSettings, HoldOut, Penalty, SparseRegression, TuneSettings, TuneStep, TuneStop, Tuned, tune,
+/// };
 /// // beta = 3 - lambda; the hold-out error (2 - beta)^2 is least at lambda = 1.
 /// let x = || Design::dense(DenseMatrix { rows: 1, cols: 1, data: vec![1.0] });
 /// let training = SparseRegression::least_squares(x()?, vec![3.0])?;
 /// let mut criterion = HoldOut::new(training, x()?, vec![2.0], FitSettings::default())?;
 /// let mut evaluations = 0;
-/// let found = tune(&mut criterion, &Penalty::lasso(0.2), &TuneSettings::default(), |_| evaluations += 1)?;
+/// let count = |_: &TuneStep| evaluations += 1;
+/// let found: Tuned = tune(&mut criterion, &Penalty::lasso(0.2), &TuneSettings::default(), count)?;
 /// assert!(found.stop == TuneStop::Stationary && found.evaluations == evaluations);
 /// assert!((found.best.penalty.parameters()[0] - 1.0).abs() < 1e-8);
 /// # Ok::<(), conediff::Error>(())
