@@ -157,7 +157,6 @@ fn every_public_type_crosses_threads() {
         ParametrizedLayer,
         Parametrization,
         Pattern,
-        Piece,
         Policy,
         Prepared,
         ProgramBuilder,
