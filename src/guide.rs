@@ -14,6 +14,7 @@
 macro_rules! guide {
     ($name:ident, $file:literal) => {
         #[doc = "[layer]: crate::ConicLayer"]
+        #[doc = "[limits]: crate::Budget"]
         #[doc = "[iterations]: crate::piggyback"]
         #[doc = "[lasso]: crate::systems::lasso"]
         #[doc = "[nonsmooth]: crate::Regularity"]

@@ -8,6 +8,7 @@
 
 from . import errors
 from ._core import __version__
+from .bundle import Replay, replay
 from .cones import Exponential, GeneralizedPower, Nonnegative, Power, PsdTriangle, SecondOrder, Zero
 from .errors import Error, UntrustedDerivativeWarning
 from .layer import ConicLayer, solve
@@ -25,6 +26,7 @@ __all__ = [
     "Power",
     "PsdTriangle",
     "Regularity",
+    "Replay",
     "SecondOrder",
     "Solution",
     "Tangent",
@@ -32,6 +34,7 @@ __all__ = [
     "Zero",
     "__version__",
     "errors",
+    "replay",
     "smat",
     "solve",
     "svec",

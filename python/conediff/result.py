@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -360,6 +361,20 @@ class Solution:
         """What is known about an item's point: status, iterations, refinement, path (which solver answered), margins, kinks,
         the state of every row, condition, point_error, trusted, warnings."""
         return _numbers(self._core.info(self._flat(item)))
+
+    def bundle(
+        self, path: str | os.PathLike[str], item: int | tuple[int, ...] = (), *, dx: Any = None, dz: Any = None, ds: Any = None
+    ) -> None:
+        """Writes an item to a file to be sent and replayed (:func:`conediff.replay`): the failed solve of one that has an error (that of
+        ``error.solution`` too), else its derivative, with the cotangents (n,), (m,), (m,) if any is given the gradient."""
+        seeds = [(name, d, length) for name, d, length in (("dx", dx, self.layer.n), ("dz", dz, self.layer.m), ("ds", ds, self.layer.m))]
+        parts = []
+        for name, seed, length in seeds:
+            part = None if seed is None else np.ascontiguousarray(seed, dtype=np.float64)
+            if part is not None and part.shape != (length,):
+                raise dimension_error(name, (length,), part.shape)
+            parts.append(part)
+        self._core.bundle(os.fspath(path), self._flat(item), *parts)
 
     # Inside
 

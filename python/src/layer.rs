@@ -152,15 +152,20 @@ impl Layer {
                 let paths = (0..batch).map(|item| layer.path(item)).collect();
                 (results, layer.take_derivatives(), paths)
             };
-            drop(layer);
             for (item, result) in results.iter_mut().enumerate() {
                 if let Some(Err(error)) = uppers.get(if uppers.len() == 1 { 0 } else { item }) {
                     *result = Err(error.clone());
                 }
             }
-            (results, derivatives, paths)
+            let program = |(result, d): (&Result<Solution, Error>, &LayerData<'_>)| {
+                let is_failed = result.is_err();
+                is_failed.then(|| layer.program().with_data(d.p, d.q, d.a, d.b).ok())?
+            };
+            let failed = results.iter().zip(&data).map(program).collect();
+            let settings = layer.settings().clone();
+            (results, derivatives, paths, failed, settings)
         });
-        let (results, derivatives, paths) = solved?;
+        let (results, derivatives, paths, failed, settings) = solved?;
         Solved::new(
             py,
             results,
@@ -171,6 +176,8 @@ impl Layer {
             self.moving.clone(),
             self.pool.clone(),
             self.time_limit,
+            failed,
+            settings,
         )
     }
 

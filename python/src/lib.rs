@@ -6,6 +6,7 @@
 #![allow(clippy::too_many_arguments)]
 
 mod budget;
+mod bundle;
 mod error;
 mod evidence;
 mod layer;
@@ -16,6 +17,8 @@ mod solved;
 
 #[pyo3::pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::bundle::replay;
     #[pymodule_export]
     use super::evidence::Evidence;
     #[pymodule_export]

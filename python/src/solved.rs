@@ -1,17 +1,19 @@
 //! The answers of a batch, and their derivatives.
 
 use crate::budget::within_budget;
+use crate::bundle;
 use crate::error::exception;
 use crate::evidence::{Evidence, sentences};
 use crate::matrix::Triangle;
 use crate::pool::Pool;
 use conediff::{
-    Checked, DataTangent, Derivative, DerivativeWorkspace, Error, ForwardPath, Indeterminate,
-    Meaning, Result, Solution, SolutionTangent, Wanted,
+    Checked, ConeProgram, DataTangent, Derivative, DerivativeWorkspace, Error, ForwardPath,
+    Indeterminate, LayerSettings, Meaning, Result, Solution, SolutionTangent, Wanted,
 };
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,6 +27,9 @@ pub struct Solved {
     /// Where not zero, data that may move; without, all that a gradient is wanted in.
     moving: Option<Arc<DataTangent>>,
     errors: Vec<Option<Error>>,
+    /// The programs of items that were not solved.
+    failed: Vec<Option<ConeProgram>>,
+    settings: LayerSettings,
     paths: Vec<Option<ForwardPath>>,
     triangle: Arc<Triangle>,
     lengths: [usize; 4],
@@ -123,6 +128,8 @@ impl Solved {
         moving: Option<Arc<DataTangent>>,
         pool: Pool,
         time_limit: Option<Duration>,
+        failed: Vec<Option<ConeProgram>>,
+        settings: LayerSettings,
     ) -> PyResult<Self> {
         let (batch, n, m) = (results.len(), lengths[1], lengths[3]);
         let mut x = Vec::with_capacity(batch * n);
@@ -156,6 +163,8 @@ impl Solved {
             moving,
             derivatives,
             errors,
+            failed,
+            settings,
             paths,
             triangle,
             lengths,
@@ -304,6 +313,34 @@ impl Solved {
         json["certified"] = report.is_certified().into();
         json["margin"] = serde_json::json!(report.margin());
         Ok((json.to_string(), report.to_string()))
+    }
+
+    /// Writes an item's failure, or its derivative with a cotangent if any of dx, dz, ds is given, to a file that can be replayed.
+    fn bundle(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        item: usize,
+        dx: Option<PyReadonlyArray1<'_, f64>>,
+        dz: Option<PyReadonlyArray1<'_, f64>>,
+        ds: Option<PyReadonlyArray1<'_, f64>>,
+    ) -> PyResult<()> {
+        let has_seed = dx.is_some() || dz.is_some() || ds.is_some();
+        let part = |seed: &Option<PyReadonlyArray1<'_, f64>>, length: usize| match seed {
+            Some(seed) => Ok(seed.as_slice()?.to_vec()),
+            None => PyResult::Ok(vec![0.0; length]),
+        };
+        let cotangent = SolutionTangent {
+            x: part(&dx, self.n)?,
+            z: part(&dz, self.m)?,
+            s: part(&ds, self.m)?,
+        };
+        let written = within_budget(py, None, || {
+            let program = self.failed.get(item).and_then(Option::as_ref);
+            let seed = has_seed.then_some(&cotangent);
+            bundle::write(self.derivative(item), program, &self.settings, seed, &path)
+        })?;
+        written.map_err(|e| exception(py, &e))
     }
 
     /// Gradients in the caller's P, q, A, b, one a row: of <(dx, dz, ds), (x, z, s)> + dobjective times the optimal value at the row's item.
