@@ -365,9 +365,9 @@ class Solution:
     def bundle(
         self, path: str | os.PathLike[str], item: int | tuple[int, ...] = (), *, dx: Any = None, dz: Any = None, ds: Any = None
     ) -> None:
-        """Writes an item to a file to be sent and replayed (:func:`conediff.replay`): the failed solve of one that has an error (that of
-        ``error.solution`` too), else its derivative, with the cotangents (n,), (m,), (m,) if any is given the gradient."""
-        seeds = [(name, d, length) for name, d, length in (("dx", dx, self.layer.n), ("dz", dz, self.layer.m), ("ds", ds, self.layer.m))]
+        """Writes an item to a file to be sent and replayed (:func:`conediff.replay`): the failed solve of one that has an error
+        (of ``error.solution`` too), else its derivative, and if cotangents (n,), (m,), (m,) are given the gradient."""
+        seeds = [("dx", dx, self.layer.n), ("dz", dz, self.layer.m), ("ds", ds, self.layer.m)]
         parts = []
         for name, seed, length in seeds:
             part = None if seed is None else np.ascontiguousarray(seed, dtype=np.float64)
