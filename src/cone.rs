@@ -125,3 +125,20 @@ pub fn row_ranges(cones: &[Cone]) -> Vec<Range<usize>> {
         })
         .collect()
 }
+
+/// Exponents of a generalized power cone as Clarabel takes them: it panics unless they sum to 1 within half a rounding error each.
+pub(crate) fn summing_to_one(exponents: &[f64]) -> Vec<f64> {
+    let sum: f64 = exponents.iter().sum();
+    let mut out: Vec<f64> = exponents.iter().map(|x| x / sum).collect();
+    // What rounding leaves goes to the largest, where it is relatively least.
+    for _ in 0..4 {
+        let excess = out.iter().sum::<f64>() - 1.0;
+        if excess == 0.0 {
+            break;
+        }
+        if let Some(largest) = out.iter_mut().max_by(|a, b| a.total_cmp(b)) {
+            *largest -= excess;
+        }
+    }
+    out
+}

@@ -79,7 +79,7 @@ pub(crate) fn size<S: Serializer>(bytes: &u128, to: S) -> Result<S::Ok, S::Error
 
 /// For fields that are a number.
 pub(crate) mod number {
-    use super::Number;
+    use crate::exact::Number;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(x: &f64, to: S) -> Result<S::Ok, S::Error> {
@@ -93,7 +93,7 @@ pub(crate) mod number {
 
 /// For fields that are a list of numbers.
 pub(crate) mod numbers {
-    use super::Number;
+    use crate::exact::Number;
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(

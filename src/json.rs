@@ -4,11 +4,10 @@
 //! A [`ConeProgram`] serializes in the same form with two additions that Clarabel does not read, so that it comes back bit for bit and
 //! with its stored order: an infinite b is `"Infinity"`, and a matrix given by rows is {"m", "n", "rowptr", "colval", "nzval"}.
 
-use crate::cone::Cone;
+use crate::cone::{Cone, summing_to_one};
 use crate::error::{Error, Result};
 use crate::pattern::SparseMatrix;
 use crate::program::{ConeProgram, NO_BOUND};
-use crate::solve::summing_to_one;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Serialize, Deserialize)]

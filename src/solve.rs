@@ -6,7 +6,7 @@
 //! # References
 //! Goulart, Chen, Clarabel: An interior-point solver for conic programs with quadratic objectives, 2024.
 
-use crate::cone::Cone;
+use crate::cone::{Cone, summing_to_one};
 use crate::error::{Error, Iterate, Result, Status};
 use crate::limit;
 use crate::pattern::SparseMatrix;
@@ -375,23 +375,6 @@ fn supported(cone: &Cone) -> SupportedConeT<f64> {
         Cone::Power(a) => SupportedConeT::PowerConeT(*a),
         Cone::GeneralizedPower(a, d) => SupportedConeT::GenPowerConeT(summing_to_one(a), *d),
     }
-}
-
-/// Clarabel panics unless the exponents sum to 1 within half a rounding error each.
-pub(crate) fn summing_to_one(exponents: &[f64]) -> Vec<f64> {
-    let sum: f64 = exponents.iter().sum();
-    let mut out: Vec<f64> = exponents.iter().map(|x| x / sum).collect();
-    // What rounding leaves goes to the largest, where it is relatively least.
-    for _ in 0..4 {
-        let excess = out.iter().sum::<f64>() - 1.0;
-        if excess == 0.0 {
-            break;
-        }
-        if let Some(largest) = out.iter_mut().max_by(|a, b| a.total_cmp(b)) {
-            *largest -= excess;
-        }
-    }
-    out
 }
 
 /// How Clarabel ended.
