@@ -95,6 +95,18 @@
 //! program, 2025. Goulart, Chen, Clarabel, 2024.
 
 #![deny(unsafe_code)]
+// Nothing a caller can pass panics.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented
+    )
+)]
 
 mod ambiguity;
 mod builder;
