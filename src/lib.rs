@@ -105,6 +105,18 @@
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
+// Nothing a caller can pass panics.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented
+    )
+)]
 
 mod ambiguity;
 mod builder;

@@ -127,8 +127,12 @@ pub(crate) fn central_path(
     })
 }
 
-/// Weights from one to another, each a tenth or ten times the one before, the last one exact.
+/// Weights from one to another, each a tenth or ten times the one before, the last one exact. None from a weight beyond the largest
+/// number.
 fn way(from: f64, to: f64) -> Vec<f64> {
+    if !from.is_finite() {
+        return Vec::new();
+    }
     let factor = if to < from { 0.1 } else { 10.0 };
     let count = (to / from).log10().abs().ceil() as i32;
     let mut weights: Vec<f64> = (0..count).map(|k| from * f64::powi(factor, k)).collect();

@@ -5,7 +5,9 @@ use super::{Checked, Derivative};
 use crate::error::Result;
 use crate::linsolve::{Evidence, Prepared, Workspace};
 use crate::pattern::check_finite;
+use crate::point::at_least_rounding;
 use crate::program::ConeProgram;
+use crate::random::Random;
 use crate::residual::{
     ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
 };
@@ -59,6 +61,7 @@ impl Derivative {
             product: vec![0.0; dim],
             scratch: vec![0.0; self.scratch_len()],
             masked: vec![0.0; self.program().m()],
+            terms: vec![0.0; dim],
         }
     }
 
@@ -331,10 +334,14 @@ impl Derivative {
     }
 
     /// The answer's change if the point were one Newton step on, relative to the answer, and the point's own error: with work.rhs
-    /// and work.product the right-hand side and J times the answer there, J^-1 (rhs - product).
+    /// and work.product the right-hand side and J times the answer there, J^-1 (rhs - product), each row at least the rounding of its terms.
     fn estimate_error(&self, work: &mut DerivativeWorkspace, transpose: bool) -> Result<f64> {
-        for (r, p) in work.rhs.iter_mut().zip(&work.product) {
-            *r -= p;
+        let size = norm_max(&work.answer);
+        self.answer_terms(work, size, transpose);
+        let mut random = Random::new(1);
+        let rows = work.rhs.iter_mut().zip(&work.product).zip(&work.terms);
+        for ((r, p), t) in rows {
+            *r = at_least_rounding(*r - p, f64::EPSILON * size * t.sqrt(), &mut random);
         }
         let solve = if transpose {
             Prepared::solve_transpose
@@ -349,9 +356,35 @@ impl Derivative {
             product,
             &mut work.linear,
         )?;
-        let (change, size) = (norm_max(&work.product), norm_max(&work.answer));
+        let change = norm_max(&work.product);
         let relative = if change == 0.0 { 0.0 } else { change / size };
         Ok(relative.max(self.point_error))
+    }
+
+    /// work.terms = the sums of the squared terms of J times the answer (of J' without its D, which makes no sum larger), the answer taken
+    /// at unit size: seeds may be of any.
+    fn answer_terms(&self, work: &mut DerivativeWorkspace, size: f64, transpose: bool) {
+        work.terms.fill(0.0);
+        if size == 0.0 {
+            return;
+        }
+        let square = |t: f64| (t / size).powi(2);
+        let n = self.program.n();
+        let (top, bottom) = work.terms.split_at_mut(n);
+        let (x, v) = work.answer.split_at(n);
+        if transpose {
+            work.masked.copy_from_slice(v);
+        } else {
+            let projection = self.jacobian.projection();
+            projection.apply_into(v, &mut work.masked, &mut work.scratch);
+        }
+        self.program.p().sum_terms_symmetric(x, top, square);
+        let a = self.program.effective_a();
+        a.sum_terms_transpose(&work.masked, top, square);
+        a.sum_terms(x, bottom, square);
+        for ((terms, v), z) in bottom.iter_mut().zip(v).zip(&work.masked) {
+            *terms += square(if transpose { *v } else { v - z });
+        }
     }
 
     /// A bound on the 2-norm of A: the root of the product of its largest row and column sums.
@@ -385,6 +418,8 @@ pub struct DerivativeWorkspace {
     product: Vec<f64>,
     pub(super) scratch: Vec<f64>,
     masked: Vec<f64>,
+    /// Squares of what rounds in each row.
+    terms: Vec<f64>,
 }
 
 impl DerivativeWorkspace {
@@ -396,6 +431,7 @@ impl DerivativeWorkspace {
             &self.product,
             &self.scratch,
             &self.masked,
+            &self.terms,
         ];
         self.linear.bytes() + 8 * own.iter().map(|v| v.len()).sum::<usize>()
     }
@@ -408,6 +444,7 @@ impl DerivativeWorkspace {
         self.product.resize(dim, 0.0);
         self.scratch.resize(derivative.scratch_len(), 0.0);
         self.masked.resize(derivative.program().m(), 0.0);
+        self.terms.resize(dim, 0.0);
     }
 }
 

@@ -37,6 +37,7 @@ use crate::cone::{Cone, row_ranges};
 use crate::error::{Error, Result};
 use crate::pattern::check_finite;
 use crate::program::{MOST_DENSE_BYTES, check_bytes, check_length};
+use crate::tangent::norm_max;
 use std::ops::Range;
 
 /// D on one cone's rows.
@@ -257,7 +258,18 @@ pub(crate) fn check_cones(cones: &[Cone]) -> Result<()> {
     Ok(())
 }
 
+/// Sizes between which the curved cones' projections neither underflow nor overflow inside.
+const SAFE: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
+
 fn project_block(cone: &Cone, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Option<(Block, f64)> {
+    let is_curved = matches!(
+        cone,
+        Cone::Exponential | Cone::Power(_) | Cone::GeneralizedPower(..)
+    );
+    let size = norm_max(v);
+    if is_curved && size > 0.0 && !SAFE.contains(&size) {
+        return project_at_unit_size(cone, v, size, z, s);
+    }
     let curved = |piece: Piece, margin: f64, element: &dyn Fn(Piece, &mut Spectral)| {
         let block = match piece {
             Piece::DualInterior => Block::Identity(v.len()),
@@ -310,6 +322,23 @@ fn project_block(cone: &Cone, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Option
             )
         }
     }
+}
+
+/// The projection of v over a power of two near its size: it is homogeneous, and D does not change.
+fn project_at_unit_size(
+    cone: &Cone,
+    v: &[f64],
+    size: f64,
+    z: &mut [f64],
+    s: &mut [f64],
+) -> Option<(Block, f64)> {
+    // Smaller powers are no normal numbers.
+    let unit = 2f64.powi((size.log2() as i32).max(-1000));
+    let scaled: Vec<f64> = v.iter().map(|x| x / unit).collect();
+    z.iter_mut().chain(&mut *s).for_each(|x| *x /= unit);
+    let (block, margin) = project_block(cone, &scaled, z, s)?;
+    z.iter_mut().chain(s).for_each(|x| *x *= unit);
+    Some((block, margin * unit))
 }
 
 impl Block {
