@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from .errors import DimensionError, InputError, PatternError
+from .errors import DimensionError, InputError, PatternError, TooLargeError
 
 Shape = tuple[int, ...]
 
@@ -28,9 +29,40 @@ def pattern_error(matrix: str, reason: str) -> PatternError:
     return error
 
 
+def check_memory(what: str, numbers: int) -> None:
+    """TooLargeError for float64 numbers that take more than a quarter of the machine's memory: copies, solutions and derivatives
+    take the rest. An array without memory of its own (a broadcast one) may stand for any number of them, and a system that
+    promises memory it does not have kills the process."""
+    needed, limit = 8 * numbers, _memory() // 4
+    if needed <= limit:
+        return
+    error = TooLargeError(f"{what} needs {needed} bytes, more than {limit}, a quarter of the memory; split the batch")
+    error.what, error.bytes, error.limit = what, needed, limit
+    raise error
+
+
+def _memory() -> int:
+    """The machine's memory in bytes; where it does not tell, what addresses can reach."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**47
+
+
+def to_array(what: str, value: Any) -> np.ndarray:
+    """The value as NumPy sees it, without a copy if it can be; InputError if it is no array or has masked entries."""
+    if np.ma.is_masked(value):
+        raise InputError(f"{what}: masked entries have no value; fill them first")
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what}: an array of real numbers wanted: {error}") from None
+
+
 def to_float64(what: str, value: Any) -> tuple[np.ndarray, np.dtype]:
     """A C-contiguous float64 array, and the dtype derivatives have for it: float32 for float32 and float16, else float64."""
-    array = np.asarray(value)
+    array = to_array(what, value)
+    check_memory(what, array.size)
     if array.dtype == np.float64:
         return np.asarray(array, order="C"), array.dtype
     kind = array.dtype.kind
@@ -83,7 +115,7 @@ class Matrix(Argument):
             self.shape = self.pattern.shape
             super().__init__(name, (self.pattern.nnz,))
         else:
-            array = np.asarray(given)
+            array = to_array(name, given)
             if array.ndim < 2:
                 raise dimension_error(f"{name}'s shape", "(rows, columns)", array.shape)
             self.shape = array.shape[-2:]
@@ -94,18 +126,22 @@ class Matrix(Argument):
 
     def rows(self, value: Any) -> tuple[Shape, np.ndarray, np.dtype]:
         if sp.issparse(value):
-            return (), self._stored(value)[None, :], to_float64(self.name, value.data)[1]
+            return (), self._stored(value)[None, :], self._dtype(value)
         if isinstance(value, Sequence) and len(value) > 0 and all(sp.issparse(v) for v in value):
             data = np.stack([self._stored(v) for v in value])
-            return (len(value),), data, to_float64(self.name, value[0].data)[1]
+            return (len(value),), data, self._dtype(value[0])
         return super().rows(value)
+
+    def _dtype(self, value: Any) -> np.dtype:
+        """The dtype derivatives have for a sparse matrix; not every format has its values in one array."""
+        return to_float64(self.name, np.empty(0, dtype=value.dtype))[1]
 
     def _stored(self, value: Any) -> np.ndarray:
         """A sparse matrix's values in the layer's stored order."""
         if value.shape != self.shape:
             raise dimension_error(f"{self.name}'s shape", self.shape, value.shape)
         if self.pattern is None:
-            return np.ascontiguousarray(value.toarray(), dtype=np.float64).ravel()
+            return np.ascontiguousarray(_checked(value).toarray(), dtype=np.float64).ravel()
         own = self.pattern
         value = canonical(value, own.format)
         same = np.array_equal(value.indptr, own.indptr) and np.array_equal(value.indices, own.indices)
@@ -136,9 +172,27 @@ class Matrix(Argument):
         return super().shaped(rows, lead, value)
 
 
+def _checked(matrix: Any) -> Any:
+    """The matrix, by columns, rows or coordinates, once its indices are inside its shape: SciPy's conversions trust them."""
+    if matrix.dtype.kind not in "fiub":
+        raise InputError(f"sparse matrix: real numbers wanted, found dtype {matrix.dtype}")
+    try:
+        if matrix.format in ("csc", "csr"):
+            matrix.check_format(full_check=True)
+            return matrix
+        matrix = matrix.tocoo()
+        for index, size in zip((matrix.row, matrix.col), matrix.shape, strict=True):
+            if len(index) != len(matrix.data) or (len(index) > 0 and (index.min() < 0 or index.max() >= size)):
+                raise ValueError(f"indices outside the shape {matrix.shape}")
+    except (TypeError, ValueError, IndexError) as error:
+        raise pattern_error("sparse matrix", str(error)) from None
+    return matrix
+
+
 def canonical(matrix: Any, format: str | None = None) -> Any:
     """By columns, or by rows if it is so, with sorted indices and duplicates summed; explicit zeros stay. A copy if it
     changes."""
+    matrix = _checked(matrix)
     format = format or ("csr" if matrix.format == "csr" else "csc")
     made = matrix.asformat(format)
     made = sp.csr_array(made) if format == "csr" else sp.csc_array(made)

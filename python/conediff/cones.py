@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .errors import ConeError
+
 __all__ = [
     "Cone",
     "Exponential",
@@ -86,7 +88,11 @@ class GeneralizedPower:
     length: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "exponents", tuple(float(a) for a in self.exponents))
+        try:
+            exponents = tuple(float(a) for a in self.exponents)
+        except (TypeError, ValueError):
+            raise _error(None, f"{self.exponents!r} are no exponents") from None
+        object.__setattr__(self, "exponents", exponents)
 
     @property
     def rows(self) -> int:
@@ -97,37 +103,53 @@ class GeneralizedPower:
 Cone = Zero | Nonnegative | SecondOrder | PsdTriangle | Exponential | Power | GeneralizedPower
 
 
+def _error(index: int | None, reason: str) -> ConeError:
+    """A ConeError with its numbers."""
+    error = ConeError(reason if index is None else f"cone {index}: {reason}")
+    error.cone, error.reason = index, reason
+    return error
+
+
+def to_tuple(cones: Iterable[Cone]) -> tuple[Cone, ...]:
+    """The cones as a tuple; ConeError if there is no going through them."""
+    try:
+        return tuple(cones)
+    except TypeError:
+        raise _error(None, f"cones: {cones!r} is no sequence of cones") from None
+
+
 def to_core(cones: Iterable[Cone]) -> list[tuple]:
     """The cones as the compiled part reads them."""
     return [_to_core(index, cone) for index, cone in enumerate(cones)]
 
 
+def _rows(index: int, value: int) -> int:
+    """A number of rows or an order."""
+    try:
+        if not isinstance(value, bool) and int(value) == value and 0 <= value <= 2**53:
+            return int(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise _error(index, f"{value!r} is no number of rows")
+
+
 def _to_core(index: int, cone: Cone) -> tuple:
-    from .errors import ConeError
-
-    def number(name: str, value: int) -> tuple[str, float]:
-        if isinstance(value, bool) or int(value) != value or value < 0 or value > 2**53:
-            error = ConeError(f"cone {index}: {value!r} is no number of rows")
-            error.cone, error.reason = index, f"{value!r} is no number of rows"
-            raise error
-        return (name, float(value))
-
     match cone:
         case Zero(rows):
-            return number("zero", rows)
+            return ("zero", float(_rows(index, rows)))
         case Nonnegative(rows):
-            return number("nonnegative", rows)
+            return ("nonnegative", float(_rows(index, rows)))
         case SecondOrder(rows):
-            return number("second_order", rows)
+            return ("second_order", float(_rows(index, rows)))
         case PsdTriangle(order):
-            return number("psd_triangle", order)
+            return ("psd_triangle", float(_rows(index, order)))
         case Exponential():
             return ("exponential", 0.0)
         case Power(exponent):
-            return ("power", float(exponent))
+            try:
+                return ("power", float(exponent))
+            except (TypeError, ValueError):
+                raise _error(index, f"{exponent!r} is no exponent") from None
         case GeneralizedPower(exponents, length):
-            number("generalized_power", length)
-            return ("generalized_power", list(exponents), int(length))
-    error = ConeError(f"cone {index}: {cone!r} is no cone; use those of conediff, such as conediff.Nonnegative(3)")
-    error.cone, error.reason = index, f"{cone!r} is no cone"
-    raise error
+            return ("generalized_power", list(exponents), _rows(index, length))
+    raise _error(index, f"{cone!r} is no cone; use those of conediff, such as conediff.Nonnegative(3)")

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._data import Argument, Matrix, Shape, broadcast, dimension_error
-from .cones import Cone, to_core
+from ._data import Argument, Matrix, Shape, broadcast, check_memory, dimension_error, to_array
+from .cones import Cone, to_core, to_tuple
 from .errors import InputError, SettingError
 from .result import Solution
 
@@ -94,32 +95,34 @@ class ConicLayer:
         on_error: OnError = "raise",
         **settings: Any,
     ) -> None:
-        if on_error not in ("raise", "nan", "zero"):
+        if not isinstance(on_error, str) or on_error not in ("raise", "nan", "zero"):
             error = SettingError(f"setting on_error = {on_error!r}: must be 'raise', 'nan' or 'zero'")
             error.name, error.value, error.allowed = "on_error", on_error, "'raise', 'nan' or 'zero'"
             raise error
         keywords = {"q": q, "b": b, "upper": upper, "on_error": on_error, **settings}
-        self._made = ((P, A, tuple(cones)), keywords)
+        cones = to_tuple(cones)
+        self._made = ((P, A, cones), keywords)
         if P is None and A is None:
             raise InputError("P and A are both None: there is no number of variables")
         A = None if A is None else Matrix("A", A)
-        n = np.shape(P)[-1] if A is None else A.shape[1]
+        n = _columns(P) if A is None else A.shape[1]
         P = Matrix("P", P, (n, n))
         if P.shape != (n, n):
             raise dimension_error("P's shape", (n, n), P.shape)
         if A is None:
             A = Matrix("A", None, (0, n))
         self.n, self.m = n, A.shape[0]
-        self.cones = tuple(cones)
+        self.cones = cones
         self.upper, self.on_error = upper, on_error
-        self._max_dense_bytes = int(settings.get("max_dense_bytes", 2**32))
         self._arguments = (P, Argument("q", (self.n,)), A, Argument("b", (self.m,)))
         for argument, value in ((self._arguments[1], q), (self._arguments[3], b)):
-            argument.default = None if value is None else np.array(value)
+            argument.default = None if value is None else np.array(to_array(argument.name, value))
         self._settings = settings
         # Masks of P, q, A, b as stored: what may move at all, for layers whose data are functions of few parameters.
         self._moving: Sequence[np.ndarray] | None = None
         self._make()
+        # The compiled part has read it as a number.
+        self._max_dense_bytes = int(settings.get("max_dense_bytes", 2**32))
 
     def _make(self) -> None:
         p, q, a, b = (argument.core() for argument in self._arguments)
@@ -180,6 +183,8 @@ class ConicLayer:
             dtypes.append(dtype)
             given.append(value)
         batch = _batch(leads)
+        # What each item takes beside its data and solution is more than this, but not by far.
+        check_memory("the batch", math.prod(batch) * (sum(a.length for a in self._arguments) + self.n + 2 * self.m + 16))
         rows = [
             None if array is None else broadcast(argument, lead, array, batch)
             for argument, lead, array in zip(self._arguments, leads, rows, strict=True)
@@ -206,6 +211,14 @@ class ConicLayer:
 
 def _remake(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> ConicLayer:
     return ConicLayer(*arguments, **keywords)
+
+
+def _columns(P: Any) -> int:
+    """The number of variables of a P without an A."""
+    shape = P.shape if sp.issparse(P) else to_array("P", P).shape
+    if len(shape) < 2:
+        raise dimension_error("P's shape", "(..., n, n)", shape)
+    return shape[-1]
 
 
 def _batch(leads: list[Shape]) -> Shape:
@@ -256,7 +269,7 @@ def _structure(name: str, value: Any) -> Any:
         return value[0]
     if hasattr(value, "tocsc"):
         return value
-    array = np.asarray(value)
+    array = to_array(name, value)
     if array.ndim < 2:
         raise dimension_error(f"{name}'s shape", "(..., rows, columns)", array.shape)
     return np.ones(array.shape[-2:], dtype=bool)

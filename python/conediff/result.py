@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ._data import Shape, dimension_error, reduce, to_float64
-from .errors import TooLargeError
+from ._data import Shape, check_memory, dimension_error, reduce, to_float64
+from .errors import SettingError, TooLargeError
 
 if TYPE_CHECKING:
     from . import _core
@@ -278,6 +278,7 @@ class Solution:
             arrays.append(rows)
         full = self._full(leads)
         extra = full[: len(full) - len(self.shape)]
+        check_memory("the directions", math.prod(full) * (sum(a.shape[1] for a in arrays if a is not None) + 1))
         rows = [
             None
             if array is None
@@ -354,6 +355,13 @@ class Solution:
     def regularity(self, within: float | None = None, item: int | tuple[int, ...] = ()) -> Regularity:
         """The report on an item: kinks, uniqueness of x and z, and the exact certificate that every element of the conservative
         Jacobian is invertible. With ``within`` it holds for every solution whose z - s is that close."""
+        if within is not None:
+            try:
+                within = float(within)
+            except (TypeError, ValueError):
+                error = SettingError(f"setting within = {within!r}: must be a nonnegative number")
+                error.name, error.value, error.allowed = "within", within, "a nonnegative number"
+                raise error from None
         found, text = self._core.regularity(self._flat(item), within)
         return Regularity(**_numbers(found), text=text)
 
@@ -379,12 +387,15 @@ class Solution:
     # Inside
 
     def _flat(self, item: int | tuple[int, ...]) -> int:
-        index = (item,) if isinstance(item, (int, np.integer)) else tuple(item)
-        if not index and math.prod(self.shape) == 1:
-            return 0
-        if len(index) != len(self.shape):
-            raise dimension_error("item", f"an index into {self.shape}", item)
-        return int(np.ravel_multi_index(index, self.shape)) if self.shape else 0
+        try:
+            index = (item,) if isinstance(item, (int, np.integer)) else tuple(item)
+            if not index and math.prod(self.shape) == 1:
+                return 0
+            if len(index) == len(self.shape):
+                return int(np.ravel_multi_index(index, self.shape)) if self.shape else 0
+        except (TypeError, ValueError):
+            pass
+        raise dimension_error("item", f"an index into {self.shape}", item)
 
     def _fill(self) -> float:
         return 0.0 if self.layer.on_error == "zero" else math.nan
@@ -426,11 +437,12 @@ class Solution:
             arrays.append(array)
         full = self._full(leads)
         rows = []
-        for ((_, size), _), array in zip(seeds, arrays, strict=True):
+        for ((name, size), _), array in zip(seeds, arrays, strict=True):
             if array is None:
                 rows.append(None)
                 continue
             event = () if size is None else (size,)
+            check_memory(name, math.prod(full + event))
             wide = np.ascontiguousarray(np.broadcast_to(array, full + event))
             rows.append(wide.reshape((math.prod(full), *event)))
         return full[: len(full) - len(self.shape)], rows

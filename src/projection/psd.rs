@@ -10,7 +10,7 @@
 //! Sun, Sun, Semismooth matrix-valued functions, 2002.
 
 use super::Block;
-use super::numeric::power_of_two_scale;
+use super::numeric::{fractions, power_of_two_scale};
 use crate::svec::index;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
@@ -133,12 +133,9 @@ pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Opti
     let below: Vec<f64> = below.iter().map(|l| -l).collect();
     compose(vectors.as_ref().subcols(0, positive), above, z);
     compose(vectors.as_ref().subcols(positive, k - positive), &below, s);
-    let fraction = |top: usize, i: usize, j: usize| {
-        let l = [values[i], -values[positive + j]];
-        l[top] / (l[0] + l[1])
-    };
-    let root = Mat::from_fn(positive, k - positive, |i, j| fraction(0, i, j).sqrt());
-    let complement = Mat::from_fn(positive, k - positive, |i, j| fraction(1, i, j));
+    let weight = |i: usize, j: usize| fractions(values[i], -values[positive + j]);
+    let root = Mat::from_fn(positive, k - positive, |i, j| weight(i, j).0.sqrt());
+    let complement = Mat::from_fn(positive, k - positive, |i, j| weight(i, j).1);
     Some((
         Block::Psd(Psd {
             k,

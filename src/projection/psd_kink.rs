@@ -5,6 +5,7 @@
 
 use super::Block;
 use super::kink::{BlockKink, Element, KinkKind, Shape};
+use super::numeric::fractions;
 use super::psd::{Psd, eigen_decreasing, svec_sum};
 use crate::random::Random;
 use faer::Mat;
@@ -103,10 +104,7 @@ pub(super) fn at_zeros(
         _ if i >= last => -1,
         _ => 0,
     };
-    let fraction = |i: usize, j: usize| {
-        let (above, below) = (values[i].max(0.0), (-values[j]).max(0.0));
-        (above / (above + below), below / (above + below))
-    };
+    let fraction = |i: usize, j: usize| fractions(values[i].max(0.0), (-values[j]).max(0.0));
     let weight = |i: usize, j: usize| match (side(i), side(j), element) {
         (1, 1 | 0, _) | (0, 0, Element::Upper) => (1.0, 0.0),
         (1, ..) => fraction(i, j),

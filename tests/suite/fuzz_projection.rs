@@ -168,3 +168,23 @@ fn d_is_the_same_at_every_size() {
         }
     }
 }
+
+#[test]
+fn d_of_the_largest_psd_matrix_is_that_of_the_unit_one() {
+    // Eigenvalues of both signs near the largest number: their difference overflows.
+    let apply = |size: f64| {
+        let p = Projection::new(&[Cone::PsdTriangle(3)], &[0.0, 0.0, 0.0, size, 0.0, 0.0]).unwrap();
+        let (mut inside, mut outside) = (vec![0.0; 6], vec![0.0; 6]);
+        p.apply(&[1.5, 0.5, -1.0, 2.0, 0.25, -0.5], &mut inside)
+            .unwrap();
+        p.apply_complement(&[1.5, 0.5, -1.0, 2.0, 0.25, -0.5], &mut outside)
+            .unwrap();
+        [inside, outside].concat()
+    };
+    let expected = apply(1.0);
+    for size in [1e-320, 1e-300, 1e300, f64::MAX] {
+        for (a, e) in apply(size).iter().zip(&expected) {
+            assert!((a - e).abs() <= 1e-14, "{size:e}: {a:e} instead of {e:e}");
+        }
+    }
+}
