@@ -9,7 +9,7 @@ _Floats: TypeAlias = NDArray[np.float64]
 _Rows: TypeAlias = _Floats | None
 _Compressed: TypeAlias = tuple[int, int, bool, NDArray[np.int64], NDArray[np.int64], _Floats]
 
-__all__ = ["Evidence", "Layer", "Solved", "__version__"]
+__all__ = ["Evidence", "Layer", "Solved", "__version__", "replay"]
 
 __version__: str
 

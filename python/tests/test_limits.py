@@ -52,7 +52,7 @@ def test_items_that_were_late_have_no_derivatives(threads):
     assert all(isinstance(e, TimeLimitError) for e in late.errors)
     assert np.isnan(late.vjp(dx=np.ones(40)).q).all()
     with pytest.raises(TimeLimitError):
-        late.regularity(0)
+        late.regularity(item=0)
 
 
 def test_a_time_limit_raises_by_default():
@@ -83,14 +83,14 @@ def test_faulty_items_leave_the_others_alone(threads, on_error):
     kinds = [type(e) for e in solution.errors]
     assert kinds == [type(None), NonFiniteError, PrimalInfeasibleError, type(None), type(None)]
     assert list(solution.status) == ["solved", "wrong data", "primal infeasible", "solved", "solved"]
-    gradient, tangent = solution.vjp(dx=np.ones(1)), solution.jvp(dq=np.ones(1))
+    gradient, tangent = solution.vjp(dx=np.ones(1)), solution.jvp(q=np.ones(1))
     fill = np.nan if on_error == "nan" else 0.0
     for k in range(5):
         if kinds[k] is type(None):
             alone = conediff.ConicLayer(np.eye(1), A, [Nonnegative(2)], **FIXED).solve(q=q[k], b=b[k])
             np.testing.assert_array_equal(solution.x[k], alone.x)
             np.testing.assert_array_equal(gradient.b[k], alone.vjp(dx=np.ones(1)).b)
-            np.testing.assert_array_equal(tangent.x[k], alone.jvp(dq=np.ones(1)).x)
+            np.testing.assert_array_equal(tangent.x[k], alone.jvp(q=np.ones(1)).x)
         else:
             for values in (solution.x[k], gradient.b[k], tangent.x[k]):
                 np.testing.assert_array_equal(values, np.full(values.shape, fill))
