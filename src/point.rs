@@ -108,8 +108,9 @@ fn relative_error(point: &Point, error: &[f64], kinks: &[(usize, BlockKink)]) ->
     )
 }
 
-/// J^-1 of the residual, each row at least the rounding of its terms: the residual may be smaller than that by luck. Zero at a
-/// singular point, where the step says nothing about the error.
+/// J^-1 of the residual, each row at least the rounding of its terms: the residual may be smaller than that by luck. Where the
+/// system is ill-conditioned, the larger of that and of the same with signs drawn, entry by entry. Zero at a singular point, where the step
+/// says nothing about the error.
 pub(crate) fn estimate(
     point: &Point,
     prepared: &Prepared,
@@ -122,17 +123,26 @@ pub(crate) fn estimate(
     }
     let projection = jacobian.projection();
     let terms = residual_terms(jacobian.program(), &point.x, projection.z(), projection.s());
+    let floored = |(f, t): (&f64, &f64)| f.abs().max(ROUNDING * t).copysign(-*f);
+    let rhs: Vec<f64> = point.residual.iter().zip(&terms).map(floored).collect();
+    if prepared.condition() <= UNREFINED {
+        prepared.estimate(&rhs, &mut error, work);
+        // LSQR may have been interrupted.
+        limit::check("the use of the point's error")?;
+        return Ok(error);
+    }
+    prepared.solve(jacobian, &rhs, &mut error, work)?;
     let mut random = Random::new(0);
     let rows = point.residual.iter().zip(&terms);
     let rhs: Vec<f64> = rows
         .map(|(f, t)| at_least_rounding(-f, ROUNDING * t, &mut random))
         .collect();
-    if prepared.condition() <= UNREFINED {
-        prepared.estimate(&rhs, &mut error, work);
-        // LSQR may have been interrupted.
-        limit::check("the use of the point's error")?;
-    } else {
-        prepared.solve(jacobian, &rhs, &mut error, work)?;
+    let mut other = vec![0.0; error.len()];
+    prepared.solve(jacobian, &rhs, &mut other, work)?;
+    for (e, o) in error.iter_mut().zip(other) {
+        if o.abs() > e.abs() || o.is_nan() {
+            *e = o;
+        }
     }
     Ok(error)
 }

@@ -133,7 +133,7 @@ pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Opti
     let below: Vec<f64> = below.iter().map(|l| -l).collect();
     compose(vectors.as_ref().subcols(0, positive), above, z);
     compose(vectors.as_ref().subcols(positive, k - positive), &below, s);
-    let weight = |i: usize, j: usize| fractions(values[i], -values[positive + j]);
+    let weight = |i: usize, j: usize| shares(values[i], -values[positive + j]);
     let root = Mat::from_fn(positive, k - positive, |i, j| weight(i, j).0.sqrt());
     let complement = Mat::from_fn(positive, k - positive, |i, j| weight(i, j).1);
     Some((
@@ -147,6 +147,16 @@ pub(super) fn project(k: usize, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Opti
         }),
         margin,
     ))
+}
+
+/// (W, 1 - W) of a pair of eigenvalues, by their sizes; the sum of the largest numbers overflows.
+pub(super) fn shares(above: f64, below: f64) -> (f64, f64) {
+    let sum = above + below;
+    if sum.is_finite() {
+        (above / sum, below / sum)
+    } else {
+        fractions(above, below)
+    }
 }
 
 impl Psd {

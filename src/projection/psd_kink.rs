@@ -5,8 +5,7 @@
 
 use super::Block;
 use super::kink::{BlockKink, Element, KinkKind, Shape};
-use super::numeric::fractions;
-use super::psd::{Psd, eigen_decreasing, svec_sum};
+use super::psd::{Psd, eigen_decreasing, shares, svec_sum};
 use crate::random::Random;
 use faer::Mat;
 use std::f64::consts::FRAC_1_SQRT_2;
@@ -104,7 +103,7 @@ pub(super) fn at_zeros(
         _ if i >= last => -1,
         _ => 0,
     };
-    let fraction = |i: usize, j: usize| fractions(values[i].max(0.0), (-values[j]).max(0.0));
+    let fraction = |i: usize, j: usize| shares(values[i].max(0.0), (-values[j]).max(0.0));
     let weight = |i: usize, j: usize| match (side(i), side(j), element) {
         (1, 1 | 0, _) | (0, 0, Element::Upper) => (1.0, 0.0),
         (1, ..) => fraction(i, j),
