@@ -31,6 +31,22 @@ const WIDTH: usize = 30;
 const LISTED: usize = 12;
 
 /// A bundle's task, recorded and computed now.
+///
+/// ```
+/// use conediff::{Build, Bundle, Cone, ConeProgram, Difference, Replay, Settings, solve};
+/// // x <= -1 and x >= 1
+/// let program = ConeProgram::from_csc(
+///     (&[0, 1], &[0], &[1.0]), vec![0.0],
+///     (&[0, 2], &[0, 1], &[1.0, -1.0]), vec![-1.0, -1.0],
+///     vec![Cone::Nonnegative(2)],
+/// )?;
+/// let settings = Settings::default();
+/// let error = solve(&program, &settings).unwrap_err();
+/// let replay: Replay = Bundle::failed_solve(&program, &settings, &error).replay();
+/// let (here, differences): (&Build, &[Difference]) = (&replay.replayed_by, &replay.differences);
+/// assert!(replay.recorded_by == *here && differences.is_empty());
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Replay {
     /// "solve", "derivative", "vjp" or "jvp".

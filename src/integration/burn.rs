@@ -79,7 +79,7 @@ pub struct Answer {
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use conediff::integration::burn::{Layer, Parameters};
+/// use conediff::integration::burn::{Answer, GradientReport, Layer, OnFailure, Parameters};
 /// use conediff::{Cone, ConeProgram, LayerSettings};
 ///
 /// // minimize 1/2 x^2 - x subject to x <= b, for three b
@@ -88,16 +88,18 @@ pub struct Answer {
 ///     (&[0, 1], &[0], &[1.0]), vec![0.25],
 ///     vec![Cone::Nonnegative(1)],
 /// )?;
-/// let layer = Layer::new(&program, LayerSettings::default())?;
+/// let layer = Layer::new(&program, LayerSettings::default())?.with_on_failure(OnFailure::Nan);
 ///
 /// let device = Device::flex().autodiff();
 /// let b = Tensor::<2>::from_data([[0.25], [0.5], [2.0]], &device).require_grad();
-/// let answer = layer.forward(Parameters::default().with_b(b.clone()))?;
+/// let answer: Answer = layer.forward(Parameters::default().with_b(b.clone()))?;
+/// assert!(answer.errors.iter().all(Option::is_none));
 /// let gradients = answer.x.sum().backward();
 ///
 /// let gradient = b.grad(&gradients).unwrap().into_data();
 /// assert_eq!(gradient.to_vec::<f32>()?, [1.0, 1.0, 0.0]); // the third bound is not active
-/// assert_eq!(answer.report.is_trusted(), Some(true));
+/// let report: GradientReport = answer.report;
+/// assert_eq!(report.is_trusted(), Some(true));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -296,19 +298,19 @@ pub fn with_vjp<const D: usize, const E: usize>(
     Ok(Tensor::from_dispatch(output).to_device(&device))
 }
 
-/// A backward pass in the graph.
-#[derive(Clone)]
-pub struct Recorded(Arc<Vjp>);
-
-impl std::fmt::Debug for Recorded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a backward pass")
-    }
-}
-
 mod extension {
-    //! The macro's expansion needs its own imports.
+    //! What the macro's expansion makes public is not part of the interface.
     use super::*;
+
+    /// A backward pass in the graph.
+    #[derive(Clone)]
+    pub struct Recorded(pub(super) Arc<Vjp>);
+
+    impl std::fmt::Debug for Recorded {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a backward pass")
+        }
+    }
 
     /// The output, as a function of the input with this backward pass.
     #[::burn::backend::backend_extension(Flex, Autodiff)]
@@ -324,7 +326,7 @@ mod extension {
         }
     }
 }
-use extension::CustomVjp;
+use extension::{CustomVjp, Recorded};
 
 impl CustomVjp for Flex {}
 

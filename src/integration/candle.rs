@@ -70,7 +70,7 @@ pub struct Answer {
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
-/// use conediff::integration::candle::{Layer, Parameters};
+/// use conediff::integration::candle::{Answer, GradientReport, Layer, OnFailure, Parameters};
 /// use conediff::{Cone, ConeProgram, LayerSettings};
 ///
 /// // minimize 1/2 x^2 - x subject to x <= b, for three b
@@ -79,15 +79,17 @@ pub struct Answer {
 ///     (&[0, 1], &[0], &[1.0]), vec![0.25],
 ///     vec![Cone::Nonnegative(1)],
 /// )?;
-/// let layer = Layer::new(&program, LayerSettings::default())?;
+/// let layer = Layer::new(&program, LayerSettings::default())?.with_on_failure(OnFailure::Nan);
 ///
 /// let b = Var::new(&[[0.25], [0.5], [2.0]], &Device::Cpu)?;
-/// let answer = layer.forward(Parameters::default().with_b(&b))?;
+/// let answer: Answer = layer.forward(Parameters::default().with_b(&b))?;
+/// assert!(answer.errors.iter().all(Option::is_none));
 /// let gradients = answer.x.sum_all()?.backward()?;
 ///
 /// let gradient = gradients.get(&b).unwrap().to_vec2::<f64>()?;
 /// assert_eq!(gradient, [[1.0], [1.0], [0.0]]); // the third bound is not active
-/// assert_eq!(answer.report.is_trusted(), Some(true));
+/// let report: GradientReport = answer.report;
+/// assert_eq!(report.is_trusted(), Some(true));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Layers on the tensors of Rust's machine learning frameworks, built on the crate's public parts alone.
 //!
-//! [`burn`](self::burn) (feature `burn`) and [`candle`](self::candle) (feature `candle`) each have a `Layer`: any of P, q, A, b are
+//! `burn` (feature `burn`) and `candle` (feature `candle`) each have a `Layer`: any of P, q, A, b are
 //! tensors, one row an item, and x, z, s come back as tensors through which the framework's own backward pass flows. Tensors may be of any
 //! float type; the program is solved and differentiated in f64, and the answer rounded to the tensors' type once.
 //!
