@@ -261,13 +261,17 @@ pub(crate) fn check_cones(cones: &[Cone]) -> Result<()> {
 /// Sizes between which the curved cones' projections neither underflow nor overflow inside.
 const SAFE: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
 
+/// An entry this small beside the block's largest is zero to them: ratios and squares would overflow.
+const LOST: f64 = 1e-150;
+
 fn project_block(cone: &Cone, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Option<(Block, f64)> {
     let is_curved = matches!(
         cone,
         Cone::Exponential | Cone::Power(_) | Cone::GeneralizedPower(..)
     );
     let size = norm_max(v);
-    if is_curved && size > 0.0 && !SAFE.contains(&size) {
+    let is_lost = |x: &f64| *x != 0.0 && x.abs() < size * LOST;
+    if is_curved && size > 0.0 && (!SAFE.contains(&size) || v.iter().any(is_lost)) {
         return project_at_unit_size(cone, v, size, z, s);
     }
     let curved = |piece: Piece, margin: f64, element: &dyn Fn(Piece, &mut Spectral)| {
@@ -324,7 +328,7 @@ fn project_block(cone: &Cone, v: &[f64], z: &mut [f64], s: &mut [f64]) -> Option
     }
 }
 
-/// The projection of v over a power of two near its size: it is homogeneous, and D does not change.
+/// The projection of v over a power of two near its size, lost entries left out: it is homogeneous, and D does not change.
 fn project_at_unit_size(
     cone: &Cone,
     v: &[f64],
@@ -334,7 +338,11 @@ fn project_at_unit_size(
 ) -> Option<(Block, f64)> {
     // Smaller powers are no normal numbers.
     let unit = 2f64.powi((size.log2() as i32).max(-1000));
-    let scaled: Vec<f64> = v.iter().map(|x| x / unit).collect();
+    let mut scaled: Vec<f64> = v.iter().map(|x| x / unit).collect();
+    // The largest is below 2.
+    for x in scaled.iter_mut().filter(|x| x.abs() < 2.0 * LOST) {
+        *x = 0.0;
+    }
     z.iter_mut().chain(&mut *s).for_each(|x| *x /= unit);
     let (block, margin) = project_block(cone, &scaled, z, s)?;
     z.iter_mut().chain(s).for_each(|x| *x *= unit);
