@@ -43,7 +43,10 @@ impl OnFailure {
 /// What is known of the gradients that a backward pass took through a layer's answer: for each item the verdict, without the value,
 /// or the error. One report for each answer; the last backward pass counts.
 #[derive(Debug, Clone, Default)]
-pub struct GradientReport(Arc<Mutex<Option<Vec<Result<Checked<()>>>>>>);
+pub struct GradientReport(Arc<Mutex<Option<Verdicts>>>);
+
+/// An item's verdict without the value, or its error.
+type Verdicts = Vec<Result<Checked<()>>>;
 
 impl GradientReport {
     /// The items, in order; `None` before a backward pass.
