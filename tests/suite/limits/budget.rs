@@ -594,7 +594,9 @@ fn the_interior_point_methods_stop_within_their_iterations() {
 #[test]
 fn a_handles_function_is_asked_on_the_thread_that_runs_the_budget() {
     let family = families::qp_dense(30, 5, 30, 0);
-    let programs: Vec<_> = (0..64).map(|k| family.item(k, 0.01)).collect();
+    // Seconds of work, of which the handle leaves some hundredths.
+    let some: Vec<_> = (0..64).map(|k| family.item(k, 0.01)).collect();
+    let programs: Vec<_> = some.iter().cycle().take(8192).cloned().collect();
     for threads in [1, 2, 8] {
         let settings = LayerSettings::default().with_threads(threads);
         let mut layer = ConicLayer::new(&family.program, settings).unwrap();
