@@ -2,6 +2,7 @@
 
 use crate::cone::{Cone, triangular};
 use crate::error::{Error, Result};
+use crate::memory::check_room;
 use crate::pattern::SparseMatrix;
 use crate::program::{ConeProgram, check_length};
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
@@ -404,15 +405,8 @@ fn check_symmetric(cone: usize, k: usize, matrix: &[f64]) -> Result<()> {
 
 /// n zeros, or an error where the machine cannot hold them.
 fn zeros(n: usize) -> Result<Vec<f64>> {
-    let mut zeros = Vec::new();
-    let room = zeros.try_reserve_exact(n.saturating_add(1));
-    room.map_err(|_| Error::TooLarge {
-        what: "the program",
-        bytes: 8 * n as u128,
-        limit: isize::MAX as u128,
-    })?;
-    zeros.resize(n, 0.0);
-    Ok(zeros)
+    check_room("the program", 8 * n as u128)?;
+    Ok(vec![0.0; n])
 }
 
 /// Compressed columns from (column, row, value); values of the same place are summed in the order they came.

@@ -288,8 +288,10 @@ pub enum Error {
         /// The solver's message.
         message: String,
     },
-    /// A matrix that must be factored is singular, or its factors are not finite.
-    #[error("{method}: the factorization broke down; use LinearSolver::Auto")]
+    /// A matrix that must be factored is singular, its factors are not finite, or its eigenvalues were not found.
+    #[error(
+        "{method}: broke down; rescale the data where their sizes are far apart, and leave the solver at LinearSolver::Auto"
+    )]
     Factorization {
         /// The method.
         method: &'static str,
@@ -397,14 +399,14 @@ pub enum Error {
         reason: String,
     },
     /// A dense object would be too large.
-    #[error("{what} needs {bytes} bytes, more than the {limit} allowed; ask for parts of it")]
+    #[error("{what} needs {bytes} bytes, and there is room for {limit}; ask for parts of it")]
     TooLarge {
         /// The object.
         what: &'static str,
         /// Its size.
         #[serde(serialize_with = "crate::exact::size")]
         bytes: u128,
-        /// The limit.
+        /// The limit, or what the machine has, to within a factor of two.
         #[serde(serialize_with = "crate::exact::size")]
         limit: u128,
     },

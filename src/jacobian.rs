@@ -3,7 +3,7 @@
 use crate::derivative::{Checked, Derivative};
 use crate::error::{Error, Result};
 use crate::linsolve::{Evidence, Method, StopReason};
-use crate::program::check_dense;
+use crate::memory::check_dense;
 use crate::residual::Wanted;
 use crate::tangent::{DataTangent, SolutionTangent};
 

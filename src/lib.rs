@@ -64,7 +64,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `exact`, `error`, `limit` | numbers in JSON, bit for bit; everything that can go wrong; budgets of time, and a handle to stop |
+//! | `exact`, `error`, `limit`, `memory` | numbers in JSON, bit for bit; everything that can go wrong; budgets of time, and a handle to stop; room for what is large |
 //! | `cone`, `svec`, `pattern` | cones and their rows; the scaled triangle; validated sparse structure |
 //! | `program`, `ridge`, `builder`, `json` | the problem; with a ridge; building it block by block; Clarabel's JSON |
 //! | `settings`, `solution`, `tangent`, `random` | choices; results; directions in data and solution; random numbers by seed |
@@ -147,6 +147,7 @@ mod layer;
 mod limit;
 mod linsolve;
 mod meaning;
+mod memory;
 mod monitor;
 mod newton;
 mod operator;

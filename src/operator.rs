@@ -2,9 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::jacobian::DenseMatrix;
+use crate::memory::check_room;
 use crate::parametrization::Parametrization;
 use crate::pattern::{SparseMatrix, check_finite};
-use crate::program::{check_length, check_memory};
+use crate::program::check_length;
 use crate::residual::ResidualJacobian;
 use crate::tangent::{DataTangent, dot};
 
@@ -113,7 +114,10 @@ impl DenseMatrix {
     pub(crate) fn check(&self, what: &'static str) -> Result<()> {
         let entries = self.rows.saturating_mul(self.cols);
         check_length(what, entries, self.data.len())?;
-        check_memory(what, self.rows, self.cols)?;
+        check_room(
+            what,
+            8 * self.rows.max(1) as u128 * self.cols.max(1) as u128,
+        )?;
         check_finite(what, &self.data)
     }
 
@@ -251,7 +255,7 @@ pub(crate) fn product<A: LinearOperator + ?Sized>(
     };
     check_length(what, from, u.len())?;
     check_finite(what, u)?;
-    check_memory("product with the operator", to, 1)?;
+    check_room("product with the operator", 8 * to as u128)?;
     let mut out = vec![0.0; to];
     if transpose {
         operator.apply_transpose(u, &mut out)?;

@@ -4,6 +4,7 @@
 //! order, so that gradients go back in the order the caller used.
 
 use crate::error::{Error, Result};
+use crate::memory::check_room;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -232,14 +233,8 @@ impl SparseMatrix {
     ) -> Result<Self> {
         check_compressed(name, rows, cols, indptr, indices, data)?;
         // Nothing in the input is as long as the columns: a number alone must not exhaust the memory.
-        let mut start = Vec::new();
-        let len = cols.saturating_add(1);
-        start.try_reserve_exact(len).map_err(|_| Error::TooLarge {
-            what: "column pointers",
-            bytes: 8 * (cols as u128 + 1),
-            limit: isize::MAX as u128,
-        })?;
-        start.resize(len, 0usize);
+        check_room("column pointers", 8 * (cols as u128 + 1))?;
+        let mut start = vec![0usize; cols + 1];
         for &j in indices {
             start[j + 1] += 1;
         }

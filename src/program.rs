@@ -2,6 +2,7 @@
 
 use crate::cone::{self, Cone};
 use crate::error::{Error, Result};
+use crate::memory::{MOST_FACTOR_BYTES, check_bytes};
 use crate::pattern::{SparseMatrix, check_finite};
 use faer::linalg::cholesky::llt;
 use faer::sparse::linalg::cholesky::{CholeskySymbolicParams, SymmetricOrdering};
@@ -362,42 +363,6 @@ pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) ->
             found,
         })
     }
-}
-
-/// The largest dense object where no settings say: 4 GiB. More is filled more slowly than any answer is worth, and on many machines ends
-/// the process instead of the call.
-pub(crate) const MOST_DENSE_BYTES: u64 = 1 << 32;
-
-/// The largest factor: 8 GiB, values alone.
-pub(crate) const MOST_FACTOR_BYTES: u64 = 1 << 33;
-
-/// [`Error::TooLarge`] if rows * cols numbers take more than `limit` bytes, or more than there are.
-pub(crate) fn check_dense(what: &'static str, rows: usize, cols: usize, limit: u64) -> Result<()> {
-    check_bytes(what, 8, rows as u128 * cols as u128, limit)?;
-    // A limit of the caller's can be above what the machine has.
-    check_memory(what, rows, cols)
-}
-
-/// [`Error::TooLarge`] if so many entries of so many bytes take more than `limit`.
-pub(crate) fn check_bytes(what: &'static str, size: u128, entries: u128, limit: u64) -> Result<()> {
-    let (bytes, limit) = (entries.saturating_mul(size), u128::from(limit));
-    if bytes > limit {
-        return Err(Error::TooLarge { what, bytes, limit });
-    }
-    Ok(())
-}
-
-/// [`Error::TooLarge`] unless there is memory for rows * cols numbers, and for a row and a column.
-pub(crate) fn check_memory(what: &'static str, rows: usize, cols: usize) -> Result<()> {
-    let entries = rows.saturating_mul(cols).max(rows).max(cols);
-    let mut probe: Vec<f64> = Vec::new();
-    probe
-        .try_reserve_exact(entries.saturating_add(1))
-        .map_err(|_| Error::TooLarge {
-            what,
-            bytes: 8 * entries as u128,
-            limit: isize::MAX as u128,
-        })
 }
 
 fn check_upper(p: &SparseMatrix) -> Result<()> {

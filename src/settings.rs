@@ -1,7 +1,7 @@
 //! Choices, each with its default and the reason for it. Tolerances are relative to data of order one.
 
 use crate::error::{Error, Result};
-use crate::program::MOST_DENSE_BYTES;
+use crate::memory::MOST_DENSE_BYTES;
 
 /// How the program is solved.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -309,7 +309,7 @@ class Solution:
         limit = layer._max_dense_bytes
         if 8 * height * width * count > limit:
             needed = 8 * height * width * count
-            error = TooLargeError(f"the Jacobian needs {needed} bytes, more than the {limit} allowed; ask for parts of it")
+            error = TooLargeError(f"the Jacobian needs {needed} bytes, and there is room for {limit}; ask for parts of it")
             error.what, error.bytes, error.limit = "the Jacobian", needed, limit
             raise error
         by_columns = width <= height

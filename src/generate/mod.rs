@@ -9,7 +9,8 @@ mod known;
 
 use crate::cone::{self, Cone};
 use crate::error::{Error, Result};
-use crate::program::{ConeProgram, MOST_DENSE_BYTES, check_dense};
+use crate::memory::{MOST_DENSE_BYTES, check_dense};
+use crate::program::ConeProgram;
 use crate::projection::{Block, Projection};
 use crate::random::Random;
 use crate::tangent::dot;

@@ -7,7 +7,7 @@
 use super::reduced::Reduced;
 use super::structure::{NONE, Structure};
 use crate::error::{Error, Result};
-use crate::program::{MOST_FACTOR_BYTES, check_bytes};
+use crate::memory::{MOST_FACTOR_BYTES, check_bytes};
 use crate::residual::ResidualJacobian;
 use crate::settings::LinearBackend;
 use crate::tangent::norm_max;

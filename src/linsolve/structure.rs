@@ -18,7 +18,8 @@
 use super::Backend;
 use crate::cone::{Cone, row_ranges};
 use crate::error::{Error, Result};
-use crate::program::{ConeProgram, MOST_FACTOR_BYTES, check_bytes};
+use crate::memory::{MOST_FACTOR_BYTES, check_bytes};
+use crate::program::ConeProgram;
 use crate::projection::{check_cones, is_small};
 use crate::settings::LinearBackend;
 use faer::sparse::SymbolicSparseColMatRef;
@@ -36,9 +37,6 @@ const SPREAD: f64 = 1e4;
 
 /// P's entries on a PSD block's variables count as a multiple of the identity, which no rotation changes, if they are equal to this.
 const EVEN: f64 = 1e-9;
-
-/// More factor entries than this are refused: 8 GiB of values.
-const MAX_FACTOR: usize = (MOST_FACTOR_BYTES / 8) as usize;
 
 /// The reduced system's pattern for one structure of programs (patterns of P and A, cones), shared by every factorization of it.
 #[derive(Debug)]
@@ -554,14 +552,8 @@ impl Structure {
             })
             .clone()
             .ok_or(Error::Factorization { method: "LDL'" })?;
-        let entries = symbolic.len_val();
-        if entries > MAX_FACTOR {
-            return Err(Error::TooLarge {
-                what: "the LDL' factor",
-                bytes: 8 * entries as u128,
-                limit: 8 * MAX_FACTOR as u128,
-            });
-        }
+        let entries = symbolic.len_val() as u128;
+        check_bytes("the LDL' factor", 8, entries, MOST_FACTOR_BYTES)?;
         Ok(symbolic)
     }
 }

@@ -1,7 +1,7 @@
 //! Choices of a run.
 
 use crate::error::{Error, Result};
-use crate::program::check_bytes;
+use crate::memory::check_bytes;
 
 /// What a [`Tape`](super::Tape) keeps of each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]

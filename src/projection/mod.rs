@@ -35,8 +35,9 @@ pub use spectral::Spectral;
 
 use crate::cone::{Cone, row_ranges};
 use crate::error::{Error, Result};
+use crate::memory::{MOST_DENSE_BYTES, check_bytes};
 use crate::pattern::check_finite;
-use crate::program::{MOST_DENSE_BYTES, check_bytes, check_length};
+use crate::program::check_length;
 use crate::tangent::norm_max;
 use std::ops::Range;
 

@@ -4,8 +4,9 @@ use super::derivative::EquilibriumTangent;
 use crate::error::{Error, Result};
 use crate::implicit::Invertibility;
 use crate::jacobian::DenseMatrix;
+use crate::memory::check_room;
 use crate::pattern::check_finite;
-use crate::program::{check_length, check_memory};
+use crate::program::check_length;
 use crate::settings::check_positive;
 use crate::spectrum::{least_eigenvalue, spectral_norm, to_mat};
 use faer::Mat;
@@ -316,7 +317,7 @@ impl EquilibriumLayer {
     pub(super) fn injected(&self, x: &DenseMatrix) -> Result<Mat<f64>> {
         check_length("rows of x", self.inputs(), x.rows)?;
         x.check("x")?;
-        check_memory("z", self.n(), x.cols)?;
+        check_room("z", 8 * self.n().max(1) as u128 * x.cols as u128)?;
         let product = &self.u * to_mat(x);
         Ok(Mat::from_fn(self.n(), x.cols, |i, j| {
             product[(i, j)] + self.bias[i]

@@ -3,7 +3,7 @@
 use super::cholesky::{Cholesky, Dependency, Symmetric};
 use super::regression::SparseRegression;
 use crate::error::Result;
-use crate::program::{MOST_DENSE_BYTES, check_bytes};
+use crate::memory::{MOST_DENSE_BYTES, check_bytes};
 
 /// Inner products X_i'WX_j of the columns asked for, kept.
 #[derive(Debug)]

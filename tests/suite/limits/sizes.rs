@@ -105,6 +105,39 @@ fn endless_sizes_in_a_file_are_bad_input_to_the_tool() {
     }
 }
 
+/// A system that fits the library's limits and not the process's: an allocation that fails would end the process.
+#[cfg(all(feature = "cli", unix))]
+#[test]
+fn what_the_process_cannot_have_is_an_error_of_the_tool() {
+    // minimize x subject to x I - B in the PSD cone of order 161
+    let order = 161;
+    let rows = order * (order + 1) / 2;
+    let diagonal: Vec<usize> = (0..order).map(|k| k * (k + 3) / 2).collect();
+    let a =
+        conediff::SparseMatrix::from_csc("A", rows, 1, &[0, order], &diagonal, &vec![-1.0; order]);
+    let b: Vec<f64> = (0..rows).map(|i| -((i % 7) as f64)).collect();
+    let p = conediff::SparseMatrix::from_csc("P", 1, 1, &[0, 0], &[], &[]).unwrap();
+    let cones = vec![Cone::PsdTriangle(order)];
+    let program = ConeProgram::from_matrices(p, vec![1.0], a.unwrap(), b, cones).unwrap();
+
+    let path = std::env::temp_dir().join(format!("conediff-room-{}.json", std::process::id()));
+    std::fs::write(&path, program.to_json()).unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", r#"ulimit -v 4000000; exec "$0" vjp "$1""#])
+        .arg(env!("CARGO_BIN_EXE_conediff"))
+        .arg(&path)
+        .output()
+        .unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        words.starts_with("conediff: Clarabel's system needs 88") && words.contains("room for"),
+        "{:?}: {words}",
+        output.status
+    );
+    assert_eq!(output.status.code(), Some(2), "{words}");
+}
+
 #[test]
 fn a_generator_of_endless_programs_is_refused_with_its_bytes() {
     for cones in endless() {
