@@ -8,13 +8,13 @@ use crate::matrix::Triangle;
 use crate::pool::Pool;
 use conediff::{
     Checked, ConeProgram, DataTangent, Derivative, DerivativeWorkspace, Error, ForwardPath,
-    Indeterminate, LayerSettings, Meaning, Result, Solution, SolutionTangent, Wanted,
+    LayerSettings, Meaning, Result, Solution, SolutionTangent, Wanted,
 };
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A batch of answers.
@@ -22,8 +22,6 @@ use std::time::Duration;
 pub struct Solved {
     /// Where it was solved; else the error is there.
     derivatives: Vec<Option<Derivative>>,
-    /// At singular points, once asked for, what is not unique there.
-    open: Vec<OnceLock<Option<Indeterminate>>>,
     /// Where not zero, data that may move; without, all that a gradient is wanted in.
     moving: Option<Arc<DataTangent>>,
     errors: Vec<Option<Error>>,
@@ -159,7 +157,6 @@ impl Solved {
             Ok(array.unbind())
         };
         Ok(Self {
-            open: derivatives.iter().map(|_| OnceLock::new()).collect(),
             moving,
             derivatives,
             errors,
@@ -191,32 +188,14 @@ impl Solved {
     /// A gradient that only the point's singularity makes untrusted is right where no data move that what is not unique there sees.
     fn settle(
         &self,
-        item: usize,
         derivative: &Derivative,
         gradient: &mut Checked<DataTangent>,
         wanted: Wanted,
     ) -> Result<()> {
-        if gradient.trusted || !gradient.evidence.converged {
-            return Ok(());
-        }
-        let slot = &self.open[item];
-        if slot.get().is_none() {
-            let _ = slot.set(derivative.indeterminate()?);
-        }
-        let Some(Some(open)) = slot.get() else {
-            return Ok(());
-        };
-        let is_untouched = match &self.moving {
+        derivative.settle(gradient, |open| match &self.moving {
             Some(moving) => open.is_untouched_by(derivative.program(), moving),
             None => open.is_untouched_by_parts(wanted),
-        };
-        if is_untouched {
-            gradient.trusted = true;
-            gradient.warnings.retain(|w| !w.is_fatal());
-            gradient.meaning = Meaning::Derivative;
-            gradient.evidence.error = open.error;
-        }
-        Ok(())
+        })
     }
 
     /// The items of the rows; without any, row k is item k.
@@ -388,7 +367,7 @@ impl Solved {
                 copy(&mut seed.s, seeds[2].map(|s| s.row(row)), self.m);
                 let weight = dvalue.map_or(0.0, |d| d[row]);
                 let mut checked = gradient(derivative, memory, weight, parts)?;
-                self.settle(items[row], derivative, &mut checked, parts)?;
+                self.settle(derivative, &mut checked, parts)?;
                 Ok(checked)
             });
             let mut values: [Vec<f64>; 4] = Default::default();

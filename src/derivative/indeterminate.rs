@@ -1,9 +1,10 @@
 //! What a singular system leaves open, and the derivatives that are there all the same.
 
-use super::Derivative;
+use super::{Checked, Derivative};
 use crate::certificate::{Uniqueness, Witness};
 use crate::error::Result;
 use crate::kink::{RowState, Warning};
+use crate::meaning::Meaning;
 use crate::program::ConeProgram;
 use crate::residual::{Wanted, for_each_entry};
 use crate::tangent::DataTangent;
@@ -29,7 +30,7 @@ impl Derivative {
     /// What is not unique at a singular point without a kink; `None` at other points, or where it has to do with the rest: variables that
     /// are held together only, rows on curved pieces, whose curvature depends on the choice of z.
     ///
-    /// Cost: nothing at points that are not singular; else up to 200 solves.
+    /// Cost: nothing at points that are not singular; else up to 200 solves, once.
     ///
     /// ```
     /// use conediff::{Cone, ConeProgram, DataTangent, Derivative, Indeterminate, Settings, SolutionTangent, solve};
@@ -46,7 +47,7 @@ impl Derivative {
     /// assert!(!gradient.trusted && gradient.evidence.converged);
     ///
     /// // As far as q_0 alone moves it is the derivative.
-    /// let open: Indeterminate = derivative.indeterminate()?.expect("t is free");
+    /// let open: &Indeterminate = derivative.indeterminate()?.expect("t is free");
     /// assert_eq!((open.variables.as_slice(), open.rows.len()), (&[1][..], 0));
     /// let moving = DataTangent { q: vec![1.0, 0.0], ..DataTangent::zeros(&program) };
     /// assert!(open.is_untouched_by(&program, &moving) && (gradient.value.q[0] + 1.0).abs() < 1e-12);
@@ -55,7 +56,60 @@ impl Derivative {
     ///
     /// # Errors
     /// [`crate::Error::TooLarge`], [`crate::Error::Factorization`].
-    pub fn indeterminate(&self) -> Result<Option<Indeterminate>> {
+    pub fn indeterminate(&self) -> Result<Option<&Indeterminate>> {
+        if let Some(found) = self.open.get() {
+            return Ok(found.as_ref());
+        }
+        let found = self.find_indeterminate()?;
+        Ok(self.open.get_or_init(|| found).as_ref())
+    }
+
+    /// Takes a gradient that only the point's singularity makes untrusted for the derivative, where no data move that what is not unique
+    /// there sees; any other is left as it is.
+    ///
+    /// ```
+    /// use conediff::{Cone, ConeProgram, Derivative, Settings, SolutionTangent, Wanted, solve};
+    /// // minimize 1/2 x^2 - x subject to x <= t, t <= 9: t is anything between 1 and 9
+    /// let program = ConeProgram::from_csc(
+    ///     (&[0, 1, 1], &[0], &[1.0]), vec![-1.0, 0.0],
+    ///     (&[0, 1, 3], &[0, 0, 1], &[1.0, -1.0, 1.0]), vec![0.0, 9.0],
+    ///     vec![Cone::Nonnegative(2)],
+    /// )?;
+    /// let settings = Settings::default();
+    /// let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+    /// let seed = SolutionTangent { x: vec![1.0, 0.0], ..SolutionTangent::zeros(&program) };
+    /// let mut gradient = derivative.vjp(&seed)?;
+    /// // P, q and A see t, b does not.
+    /// derivative.settle(&mut gradient, |open| open.is_untouched_by_parts(Wanted::default()))?;
+    /// assert!(!gradient.trusted);
+    /// let only_b = Wanted { p: false, q: false, a: false, b: true };
+    /// derivative.settle(&mut gradient, |open| open.is_untouched_by_parts(only_b))?;
+    /// assert!(gradient.trusted && gradient.evidence.error < 1e-12);
+    /// # Ok::<(), conediff::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Derivative::indeterminate`].
+    pub fn settle<T>(
+        &self,
+        gradient: &mut Checked<T>,
+        is_untouched: impl FnOnce(&Indeterminate) -> bool,
+    ) -> Result<()> {
+        if gradient.trusted || !gradient.evidence.converged {
+            return Ok(());
+        }
+        if let Some(open) = self.indeterminate()?
+            && is_untouched(open)
+        {
+            gradient.trusted = true;
+            gradient.warnings.retain(|w| !w.is_fatal());
+            gradient.meaning = Meaning::Derivative;
+            gradient.evidence.error = open.error;
+        }
+        Ok(())
+    }
+
+    fn find_indeterminate(&self) -> Result<Option<Indeterminate>> {
         let is_explained = |w: &Warning| matches!(w, Warning::Singular { .. }) || !w.is_fatal();
         let is_singular = self.prepared().is_singular() && self.blocks.is_empty();
         if !is_singular || !self.warnings().iter().all(is_explained) {

@@ -32,7 +32,7 @@ use crate::selection::{Selected, at_hand, select};
 use crate::settings::{LinearSolver, Settings};
 use crate::solution::Solution;
 use policy::Substitute;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Above this an unrefined point is no solution: v = z - s of an interior-point answer stays below 1e-4.
 const UNREFINED_RESIDUAL: f64 = 1e-3;
@@ -83,6 +83,8 @@ pub struct Derivative {
     proximal: f64,
     /// What a policy put in the derivative's place.
     substitute: Option<Substitute>,
+    /// Once asked for, what is not unique at a singular point.
+    open: OnceLock<Option<Indeterminate>>,
     origin: Origin,
 }
 
@@ -149,11 +151,8 @@ impl Derivative {
         let PreparedPoint { point, error, .. } = &prepared_point;
         let (program, projection) = (point.jacobian.program(), point.jacobian.projection());
         // A singular system has no Newton step: what the residual says of v itself has to do.
-        let error = if prepared_point.prepared.is_singular() {
-            &point.residual
-        } else {
-            error
-        };
+        let has_step = !prepared_point.prepared.is_singular();
+        let error = if has_step { error } else { &point.residual };
         let (_, dv) = error.split_at(program.n());
         let Classified {
             radius,
@@ -161,7 +160,11 @@ impl Derivative {
             kinks,
             mut warnings,
         } = classify(program, &solution, &point.v, dv, projection, settings);
-        let point_error = prepared_point.relative_error(&blocks);
+        let point_error = if has_step {
+            prepared_point.relative_error(&blocks)
+        } else {
+            f64::NAN
+        };
         if prepared_point.polished > 0
             && let Some(r) = &mut solution.refinement
         {
@@ -212,7 +215,7 @@ impl Derivative {
         };
         if !is_solution {
             warnings.push(Warning::NotRefined { residual });
-        } else if point_error.is_nan() || point_error > settings.accuracy {
+        } else if has_step && (point_error.is_nan() || point_error > settings.accuracy) {
             warnings.push(Warning::PointError { error: point_error });
         }
         if is_solution && solution.refinement.is_none() {
@@ -239,6 +242,7 @@ impl Derivative {
             element,
             proximal: 0.0,
             substitute: None,
+            open: OnceLock::new(),
             origin: Origin::Layer,
         };
         let derivative = derivative.strictly_at_point()?.under_policy()?;
@@ -377,7 +381,7 @@ impl Derivative {
         &self.warnings
     }
     /// Estimated relative error of the point: the Newton step from it, |(dx, dv)| / (1 + |(x, v)|), and on curved blocks relative to the
-    /// margin. Zero at a singular point, where the step says nothing.
+    /// margin. NaN at a singular point: there is no step to tell.
     pub fn point_error(&self) -> f64 {
         self.point_error
     }

@@ -15,7 +15,7 @@ use crate::settings::{Policy, Settings, check_positive};
 use crate::smoothing::{central_path, moved};
 use crate::solution::Solution;
 use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent, norm_max};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a policy put in the derivative's place.
 #[derive(Debug)]
@@ -124,6 +124,7 @@ impl Derivative {
             element: None,
             proximal: 0.0,
             substitute: None,
+            open: OnceLock::new(),
             origin: Origin::Varied,
         }
         .strictly_at_point()
@@ -199,6 +200,7 @@ impl Derivative {
             element: None,
             proximal,
             substitute: None,
+            open: OnceLock::new(),
             origin: Origin::Varied,
         }
     }

@@ -5,12 +5,12 @@
 use super::{Failure, GradientReport, OnFailure};
 use crate::{
     Budget, Checked, ConeProgram, ConicLayer, DataCotangent, Derivative, DerivativeWorkspace,
-    Error, LayerData, LayerSettings, Meaning, Result, SolutionTangent, SparseMatrix, Wanted,
+    Error, LayerData, LayerSettings, Result, SolutionTangent, SparseMatrix, Wanted,
 };
 use rayon::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The layer and the threads of its backward passes.
+/// The layer, and its threads for backward passes.
 #[derive(Debug)]
 pub(super) struct Solver {
     layer: Mutex<ConicLayer>,
@@ -71,18 +71,8 @@ fn parts(wanted: Wanted) -> [bool; 4] {
 
 impl Solver {
     pub fn new(program: &ConeProgram, settings: LayerSettings) -> Result<Self> {
-        let threads = settings.threads;
         let layer = ConicLayer::new(program, settings)?;
-        let pool = match threads {
-            1 => None,
-            _ => {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-                Some(Arc::new(pool.map_err(|e| Error::Threads {
-                    threads,
-                    message: e.to_string(),
-                })?))
-            }
-        };
+        let pool = layer.pool();
         Ok(Self {
             layer: Mutex::new(layer),
             pool,
@@ -246,23 +236,9 @@ impl Tape {
             }
         }
         let mut gradient = derivative.checked(value, evidence);
-        self.settle(derivative, &mut gradient)?;
+        derivative.settle(&mut gradient, |open| {
+            open.is_untouched_by_parts(self.wanted)
+        })?;
         Ok(gradient)
-    }
-
-    /// A gradient that only the point's singularity makes untrusted is right where no data move that what is not unique there sees.
-    fn settle(&self, derivative: &Derivative, gradient: &mut Checked<Vec<f64>>) -> Result<()> {
-        if gradient.trusted || !gradient.evidence.converged {
-            return Ok(());
-        }
-        if let Some(open) = derivative.indeterminate()?
-            && open.is_untouched_by_parts(self.wanted)
-        {
-            gradient.trusted = true;
-            gradient.warnings.retain(|w| !w.is_fatal());
-            gradient.meaning = Meaning::Derivative;
-            gradient.evidence.error = open.error;
-        }
-        Ok(())
     }
 }

@@ -145,7 +145,7 @@ pub struct ConicLayer {
     /// How many of them the last batch had.
     batch: usize,
     counts: LayerCounts,
-    pool: Option<rayon::ThreadPool>,
+    pool: Option<Arc<rayon::ThreadPool>>,
 }
 
 impl ConicLayer {
@@ -158,19 +158,15 @@ impl ConicLayer {
         settings.validate()?;
         let pool = match settings.threads {
             1 => None,
-            threads => Some(
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .build()
-                    .map_err(|e| Error::Threads {
-                        threads,
-                        message: e.to_string(),
-                    })?,
-            ),
+            threads => {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                Some(Arc::new(pool.map_err(|e| Error::Threads {
+                    threads,
+                    message: e.to_string(),
+                })?))
+            }
         };
-        let threads = pool
-            .as_ref()
-            .map_or(1, rayon::ThreadPool::current_num_threads);
+        let threads = pool.as_ref().map_or(1, |pool| pool.current_num_threads());
         Ok(Self {
             shared: Shared {
                 program: program.clone(),
@@ -187,6 +183,10 @@ impl ConicLayer {
         })
     }
 
+    /// Its threads, if more than one.
+    pub(crate) fn pool(&self) -> Option<Arc<rayon::ThreadPool>> {
+        self.pool.clone()
+    }
     /// The program the layer was made for.
     pub fn program(&self) -> &ConeProgram {
         &self.shared.program
@@ -386,7 +386,7 @@ impl ConicLayer {
         }
         let jobs = Mutex::new(jobs.zip(slots));
         share(
-            self.pool.as_ref(),
+            self.pool.as_deref(),
             &mut self.workers,
             &jobs,
             |worker, ((item, input), slot)| {
@@ -437,7 +437,7 @@ impl ConicLayer {
             .zip(&mut results);
         let jobs = Mutex::new(jobs);
         share(
-            self.pool.as_ref(),
+            self.pool.as_deref(),
             &mut self.workers,
             &jobs,
             |_, (((k, item), input), slot)| {
