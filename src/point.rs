@@ -10,6 +10,7 @@ use crate::projection::{BlockKink, Projection};
 use crate::random::Random;
 use crate::residual::{ResidualJacobian, residual_terms};
 use crate::solution::Solution;
+use crate::tangent::{dot, norm_max};
 
 /// A point with a smaller estimated error is not polished.
 const POLISHED: f64 = 1e-11;
@@ -17,21 +18,44 @@ const POLISHED: f64 = 1e-11;
 /// Newton steps taken with the derivative's own factorization.
 const POLISHING_STEPS: usize = 3;
 
-/// Up to this condition number an unrefined solve estimates to two digits.
-const UNREFINED: f64 = 1e4;
+/// Up to this condition number an unrefined solve estimates to two digits, and one right-hand side tells.
+pub(crate) const UNREFINED: f64 = 1e4;
 
 /// The rounding error of a sum relative to the root of its squared terms, with some care: of 785 hostile derivatives no estimate that
 /// follows from it was more than five times too small.
 const ROUNDING: f64 = 2.5 * f64::EPSILON;
 
-/// A row's value, or the floor that rounding sets it, times a number from 1/2 to 3/2 and with a sign drawn: rounding that is alike in
-/// rows that nearly depend on each other would excite nothing of what they make large.
-pub(crate) fn at_least_rounding(value: f64, floor: f64, random: &mut Random) -> f64 {
-    let (share, sign) = (0.5 + random.uniform(), random.uniform() - 0.5);
-    if value.abs() < floor {
-        (share * floor).copysign(sign)
-    } else {
-        value
+/// The directions J's inverse makes largest: J^-1 takes `left` to a multiple of `right`, J'^-1 the other way round. n + m each, of unit
+/// length; empty where J is well-conditioned enough not to ask.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Worst {
+    pub(crate) left: Vec<f64>,
+    pub(crate) right: Vec<f64>,
+}
+
+/// Makes each value at least its row's rounding: a number from 1/2 to 3/2 of that with a sign drawn, since rounding that is alike in
+/// rows that nearly depend on each other would excite nothing of what they make large. Nor may the draw be lucky: along `worst` it is
+/// moved to the size that independent errors have there on average, |rounding o worst|. Zeroes the rounding of rows beyond it.
+pub(crate) fn draw_rounding(values: &mut [f64], rounding: &mut [f64], worst: &[f64]) {
+    let mut random = Random::new(0);
+    let (mut along, mut size) = (0.0, 0.0);
+    for (i, (value, floor)) in values.iter_mut().zip(&mut *rounding).enumerate() {
+        let (share, sign) = (0.5 + random.uniform(), random.uniform() - 0.5);
+        let direction = worst.get(i).copied().unwrap_or(0.0);
+        if value.abs() < *floor {
+            *value = (share * *floor).copysign(sign);
+            size += (*floor * direction).powi(2);
+        } else {
+            *floor = 0.0;
+        }
+        along += *value * direction;
+    }
+    let average = size.sqrt();
+    if along.abs() < average {
+        let by = (average.copysign(along) - along) / size;
+        for ((value, floor), direction) in values.iter_mut().zip(rounding).zip(worst) {
+            *value += by * floor.powi(2) * direction;
+        }
     }
 }
 
@@ -41,6 +65,7 @@ pub(crate) struct PreparedPoint {
     pub(crate) prepared: Prepared,
     /// (dx, dv), n + m; zero at a singular point.
     pub(crate) error: Vec<f64>,
+    pub(crate) worst: Worst,
     /// Newton steps taken here.
     pub(crate) polished: usize,
 }
@@ -50,7 +75,7 @@ impl PreparedPoint {
     /// regularization stopped early, the certified factorization takes the last steps, if `polish` allows.
     pub(crate) fn new(mut point: Point, newton: Newton, polish: bool) -> Result<Self> {
         let (prepared, mut work) = newton.into_prepared(&point)?;
-        let mut error = estimate(&point, &prepared, &mut work)?;
+        let (mut error, mut worst) = estimate(&point, &prepared, &mut work)?;
         let mut polished = 0;
         while polish && polished < POLISHING_STEPS && !prepared.is_singular() {
             let size = relative_error(&point, &error, &[]);
@@ -66,12 +91,13 @@ impl PreparedPoint {
             }
             point = next;
             polished += 1;
-            error = estimate(&point, &prepared, &mut work)?;
+            (error, worst) = estimate(&point, &prepared, &mut work)?;
         }
         Ok(Self {
             point,
             prepared,
             error,
+            worst,
             polished,
         })
     }
@@ -92,7 +118,8 @@ impl PreparedPoint {
         let (z, s) = (here.z().to_vec(), here.s().to_vec());
         let there = Projection::near(program.cones(), &add(&self.point.v, dv), z, s).ok()?;
         let jacobian = ResidualJacobian::from_parts(program.clone(), there);
-        Some(Moved { x, jacobian })
+        let worst = self.worst.clone();
+        Some(Moved { x, jacobian, worst })
     }
 }
 
@@ -109,42 +136,74 @@ fn relative_error(point: &Point, error: &[f64], kinks: &[(usize, BlockKink)]) ->
 }
 
 /// J^-1 of the residual, each row at least the rounding of its terms: the residual may be smaller than that by luck. Where the
-/// system is ill-conditioned, the larger of that and of the same with signs drawn, entry by entry. Zero at a singular point, where the step
-/// says nothing about the error.
+/// system is ill-conditioned, [`estimate_twice`]. Zero at a singular point, where the step says nothing about the error.
 pub(crate) fn estimate(
     point: &Point,
     prepared: &Prepared,
     work: &mut Workspace,
-) -> Result<Vec<f64>> {
+) -> Result<(Vec<f64>, Worst)> {
     let jacobian = &point.jacobian;
     let mut error = vec![0.0; jacobian.dim()];
     if prepared.is_singular() {
-        return Ok(error);
+        return Ok((error, Worst::default()));
     }
     let projection = jacobian.projection();
     let terms = residual_terms(jacobian.program(), &point.x, projection.z(), projection.s());
-    let floored = |(f, t): (&f64, &f64)| f.abs().max(ROUNDING * t).copysign(-*f);
-    let rhs: Vec<f64> = point.residual.iter().zip(&terms).map(floored).collect();
     if prepared.condition() <= UNREFINED {
-        prepared.estimate(&rhs, &mut error, work);
+        prepared.estimate(&floored(&point.residual, &terms), &mut error, work);
         // LSQR may have been interrupted.
         limit::check("the use of the point's error")?;
-        return Ok(error);
+        return Ok((error, Worst::default()));
     }
-    prepared.solve(jacobian, &rhs, &mut error, work)?;
-    let mut random = Random::new(0);
-    let rows = point.residual.iter().zip(&terms);
-    let rhs: Vec<f64> = rows
-        .map(|(f, t)| at_least_rounding(-f, ROUNDING * t, &mut random))
-        .collect();
-    let mut other = vec![0.0; error.len()];
-    prepared.solve(jacobian, &rhs, &mut other, work)?;
-    for (e, o) in error.iter_mut().zip(other) {
-        if o.abs() > e.abs() || o.is_nan() {
-            *e = o;
+    estimate_twice(&point.residual, &terms, |rhs, transpose| {
+        let solve = if transpose {
+            Prepared::solve_transpose
+        } else {
+            Prepared::solve
+        };
+        let mut answer = vec![0.0; rhs.len()];
+        solve(prepared, jacobian, rhs, &mut answer, work)?;
+        Ok(answer)
+    })
+}
+
+/// -F, each row at least the rounding of its terms.
+pub(crate) fn floored(residual: &[f64], terms: &[f64]) -> Vec<f64> {
+    let floored = |(f, t): (&f64, &f64)| f.abs().max(ROUNDING * t).copysign(-*f);
+    residual.iter().zip(terms).map(floored).collect()
+}
+
+/// J^-1 of [`floored`], and of the residual with rounding drawn: entry by entry the larger. J'^-1 (if told to transpose) of the first
+/// is the direction in which a draw counts: one step of inverse iteration.
+pub(crate) fn estimate_twice(
+    residual: &[f64],
+    terms: &[f64],
+    mut solve: impl FnMut(&[f64], bool) -> Result<Vec<f64>>,
+) -> Result<(Vec<f64>, Worst)> {
+    let mut error = solve(&floored(residual, terms), false)?;
+    let right = unit(&error);
+    let left = unit(&solve(&right, true)?);
+    let mut drawn: Vec<f64> = residual.iter().map(|f| -f).collect();
+    let mut rounding: Vec<f64> = terms.iter().map(|t| ROUNDING * t).collect();
+    draw_rounding(&mut drawn, &mut rounding, &left);
+    for (e, other) in error.iter_mut().zip(solve(&drawn, false)?) {
+        if other.abs() > e.abs() || other.is_nan() {
+            *e = other;
         }
     }
-    Ok(error)
+    Ok((error, Worst { left, right }))
+}
+
+/// v at unit length; as it is if it has none.
+fn unit(v: &[f64]) -> Vec<f64> {
+    let largest = norm_max(v);
+    let scaled: Vec<f64> = v.iter().map(|v| v / largest).collect();
+    let norm = dot(&scaled, &scaled).sqrt();
+    if largest > 0.0 && norm.is_finite() {
+        scaled.iter().map(|v| v / norm).collect()
+    } else {
+        v.to_vec()
+    }
 }
 
 /// J and x at a point beside the one a derivative is taken at; its z is the projection's.
@@ -152,6 +211,8 @@ pub(crate) fn estimate(
 pub(crate) struct Moved {
     pub(crate) x: Vec<f64>,
     pub(crate) jacobian: ResidualJacobian,
+    /// Of J at the point itself.
+    pub(crate) worst: Worst,
 }
 
 /// The point of a solution.

@@ -104,7 +104,7 @@ pub struct Regularity {
     pub certificate: Certificate,
     /// Whether the point is a solution to the accuracy the settings ask for. Where it is not, nothing above holds for one.
     pub is_solution: bool,
-    /// The estimated relative error of the point.
+    /// The estimated relative error of the point; NaN at a singular point, where no Newton step tells it.
     #[serde(with = "crate::exact::number")]
     pub point_error: f64,
     /// The condition estimate of the linear system at the element taken.
@@ -362,13 +362,17 @@ impl fmt::Display for Regularity {
             Definability::Semialgebraic => "semialgebraic",
             Definability::RExp => "definable with exp",
         };
+        let point_error = match self.point_error {
+            unknown if unknown.is_nan() => "unknown".into(),
+            known => format!("{known:.1e}"),
+        };
         writeln!(
             f,
-            "x {}, z {}; margin {:.1e}, point error {:.1e}, condition {:.1e}, {definability}",
+            "x {}, z {}; margin {:.1e}, point error {}, condition {:.1e}, {definability}",
             self.primal,
             self.dual,
             self.margin(),
-            self.point_error,
+            point_error,
             self.condition
         )?;
         if self.kinks.is_empty() {

@@ -115,12 +115,13 @@ pub(crate) fn central_path(
         accepted: true,
     };
     let mut work = prepared.workspace(&point.jacobian);
-    let error = estimate(&point, &prepared, &mut work)?;
+    let (error, worst) = estimate(&point, &prepared, &mut work)?;
     Ok(PathPoint {
         place: PreparedPoint {
             point,
             prepared,
             error,
+            worst,
             polished: 0,
         },
         refinement,
@@ -176,6 +177,7 @@ pub(crate) fn moved(place: &PreparedPoint, mu: f64) -> Option<Moved> {
     Some(Moved {
         x: next.x,
         jacobian: next.jacobian,
+        worst: place.worst.clone(),
     })
 }
 

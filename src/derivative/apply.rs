@@ -5,9 +5,8 @@ use super::{Checked, Derivative};
 use crate::error::Result;
 use crate::linsolve::{Evidence, Prepared, Workspace};
 use crate::pattern::check_finite;
-use crate::point::at_least_rounding;
+use crate::point::{Moved, Worst, draw_rounding};
 use crate::program::ConeProgram;
-use crate::random::Random;
 use crate::residual::{
     ResidualJacobian, Wanted, data_cotangent_into, data_tangent_into, for_each_entry,
 };
@@ -210,7 +209,7 @@ impl Derivative {
             jvp_rhs(program, &moved.x, z, tangent, &mut work.rhs);
             let (product, scratch) = (&mut work.product, &mut work.scratch);
             moved.jacobian.apply_into(&work.answer, product, scratch);
-            evidence.error = self.estimate_error(work, false)?;
+            evidence.error = self.estimate_error(moved, work, false)?;
         } else {
             evidence.error = evidence.error.max(self.harmless_error());
         }
@@ -293,7 +292,7 @@ impl Derivative {
             moved
                 .jacobian
                 .apply_transpose_into(answer, product, scratch);
-            evidence.error = self.estimate_error(work, true)?;
+            evidence.error = self.estimate_error(moved, work, true)?;
         } else {
             evidence.error = evidence.error.max(self.harmless_error());
         }
@@ -335,14 +334,23 @@ impl Derivative {
 
     /// The answer's change if the point were one Newton step on, relative to the answer, and the point's own error: with work.rhs
     /// and work.product the right-hand side and J times the answer there, J^-1 (rhs - product), each row at least the rounding of its terms.
-    fn estimate_error(&self, work: &mut DerivativeWorkspace, transpose: bool) -> Result<f64> {
+    fn estimate_error(
+        &self,
+        moved: &Moved,
+        work: &mut DerivativeWorkspace,
+        transpose: bool,
+    ) -> Result<f64> {
         let size = norm_max(&work.answer);
         self.answer_terms(work, size, transpose);
-        let mut random = Random::new(1);
-        let rows = work.rhs.iter_mut().zip(&work.product).zip(&work.terms);
-        for ((r, p), t) in rows {
-            *r = at_least_rounding(*r - p, f64::EPSILON * size * t.sqrt(), &mut random);
+        for (r, p) in work.rhs.iter_mut().zip(&work.product) {
+            *r -= p;
         }
+        for t in &mut work.terms {
+            *t = f64::EPSILON * size * t.sqrt();
+        }
+        let Worst { left, right } = &moved.worst;
+        let worst = if transpose { right } else { left };
+        draw_rounding(&mut work.rhs, &mut work.terms, worst);
         let solve = if transpose {
             Prepared::solve_transpose
         } else {

@@ -93,7 +93,7 @@ impl<A: LinearOperator> ImplicitFunction<A> {
                 residual,
                 tolerance,
             });
-        } else if point_error.is_nan() || point_error > settings.accuracy {
+        } else if !b.is_singular() && (point_error.is_nan() || point_error > settings.accuracy) {
             warnings.push(Warning::PointError { error: point_error });
         }
         if b.is_singular() {
@@ -169,7 +169,7 @@ impl<A: LinearOperator> ImplicitFunction<A> {
     pub fn newton_step(&self) -> &[f64] {
         &self.newton_step
     }
-    /// The Newton step relative to 1 + |y|, rounding included; zero where B is singular and the step says nothing.
+    /// The Newton step relative to 1 + |y|, rounding included; NaN where B is singular and there is none.
     pub fn point_error(&self) -> f64 {
         self.point_error
     }
@@ -280,7 +280,7 @@ fn relative_residual(b: &Square, y: &[f64], f: &[f64]) -> f64 {
 /// The Newton step, and its relative size with each row of F at least the rounding of its terms.
 fn newton(b: &Square, y: &[f64], f: &[f64]) -> Result<(Vec<f64>, f64)> {
     if b.is_singular() {
-        return Ok((vec![0.0; f.len()], 0.0));
+        return Ok((vec![0.0; f.len()], f64::NAN));
     }
     let step = negative(b.solve(f, false)?.0);
     let mut terms = vec![0.0; f.len()];

@@ -118,9 +118,14 @@ impl VariationalDerivative {
             settings,
         );
         let (x, v) = (&point.x, &point.v);
-        let point_error = point_error(&inequality.frame, x, v, &error, projection, &blocks);
+        let has_step = !factored.is_singular();
+        let point_error = if has_step {
+            point_error(&inequality.frame, x, v, &error, projection, &blocks)
+        } else {
+            f64::NAN
+        };
         let is_harmless = factored.condition() * point_error.max(f64::EPSILON) <= HARMLESS;
-        let moved = if is_harmless || factored.is_singular() || !blocks.is_empty() {
+        let moved = if is_harmless || !has_step || !blocks.is_empty() {
             None
         } else {
             let next = point.moved(inequality, &error).ok();
@@ -146,7 +151,7 @@ impl VariationalDerivative {
         };
         if !is_solution {
             warnings.push(Warning::NotRefined { residual });
-        } else if point_error.is_nan() || point_error > settings.accuracy {
+        } else if has_step && (point_error.is_nan() || point_error > settings.accuracy) {
             warnings.push(Warning::PointError { error: point_error });
         }
         if is_solution && solution.refinement.is_none() {
@@ -192,7 +197,7 @@ impl VariationalDerivative {
     pub fn warnings(&self) -> &[Warning] {
         &self.standing.warnings
     }
-    /// Estimated relative error of the point; zero at a singular point, where the Newton step says nothing.
+    /// Estimated relative error of the point; NaN at a singular point, where no Newton step tells it.
     pub fn point_error(&self) -> f64 {
         self.point_error
     }

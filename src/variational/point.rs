@@ -4,6 +4,7 @@ use super::VariationalInequality;
 use crate::error::Result;
 use crate::linsolve::Square;
 use crate::pattern::SparseMatrix;
+use crate::point::{UNREFINED, estimate_twice, floored};
 use crate::projection::Projection;
 use crate::residual::{ResidualJacobian, residual_and_size_with, residual_terms};
 use crate::settings::Settings;
@@ -12,9 +13,6 @@ use crate::tangent::norm_max;
 
 /// Below this the residual is rounding.
 const ROUNDING: f64 = 1e-15;
-
-/// The rounding error of a sum relative to the root of its squared terms.
-const SUM: f64 = 2.5 * f64::EPSILON;
 
 /// A point with F there; its J is that of the program with P = 0.
 #[derive(Debug, Clone)]
@@ -94,7 +92,7 @@ impl VariationalInequality {
         Square::new(self.matrix(frame), Some(frame), settings.linear)
     }
 
-    /// J^-1 of the residual, each row at least the rounding of its terms; zero where J is singular.
+    /// J^-1 of the residual, each row at least the rounding of its terms, as at a program's point; zero where J is singular.
     pub(super) fn error(&self, point: &Point, factored: &Square) -> Result<Vec<f64>> {
         if factored.is_singular() {
             return Ok(vec![0.0; factored.dim()]);
@@ -107,9 +105,11 @@ impl VariationalInequality {
         for (t, p) in terms.iter_mut().zip(&of_p) {
             *t = t.hypot(p.sqrt());
         }
-        let floored = |(f, t): (&f64, &f64)| f.abs().max(SUM * t).copysign(-*f);
-        let rhs: Vec<f64> = point.residual.iter().zip(&terms).map(floored).collect();
-        Ok(factored.solve(&rhs, false)?.0)
+        if factored.condition() <= UNREFINED {
+            return Ok(factored.solve(&floored(&point.residual, &terms), false)?.0);
+        }
+        let solve = |rhs: &[f64], transpose| Ok(factored.solve(rhs, transpose)?.0);
+        Ok(estimate_twice(&point.residual, &terms, solve)?.0)
     }
 }
 
