@@ -1,11 +1,12 @@
 //! What a derivative costs beside the solve: Clarabel, refinement, preparation, one VJP, for each family in one run.
 
 use conediff::{
-    Cone, Derivative, Generator, LinearSolver, Settings, SolutionTangent, Wanted, interior_point,
-    refine,
+    Budget, Cone, Derivative, Generator, LinearSolver, Settings, SolutionTangent, Wanted,
+    interior_point, refine,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
+use std::time::Duration;
 
 fn families() -> Vec<(&'static str, Generator)> {
     let cones = |n: usize, cones: Vec<Cone>| Generator::new(n, cones);
@@ -76,5 +77,48 @@ fn derivative(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, derivative);
+/// What a VJP costs where its error has to be estimated, and what a budget does, beside the same VJP.
+fn estimated(c: &mut Criterion) {
+    let settings = Settings::default();
+    for (name, generator) in families() {
+        let mut group = c.benchmark_group(name);
+        group.sample_size(20);
+        for condition in [1e3, 1e5] {
+            let generated = generator.clone().with_condition(condition).generate();
+            let generated = generated.expect("the recipe is valid");
+            let program = generated.program();
+            let solution = generated.solution();
+            let prepared = Derivative::new(program, &solution, &settings).expect("regular");
+            let cotangent = SolutionTangent::random(program, 1);
+            let mut work = prepared.workspace();
+            let first = prepared.vjp(&cotangent).expect("fits");
+            let (mut out, evidence) = (first.value, first.evidence);
+            println!(
+                "{name}: condition {:.1e}, {} refinement steps, error {:.1e}",
+                evidence.condition, evidence.refinement_steps, evidence.error
+            );
+            let mut vjp = || {
+                prepared.vjp_into(
+                    black_box(&cotangent),
+                    Wanted::default(),
+                    &mut out,
+                    &mut work,
+                )
+            };
+            group.bench_function(format!("5 vjp, condition {condition:e}"), |b| {
+                b.iter(&mut vjp);
+            });
+            if condition == 1e3 {
+                let budget = Budget::default().with_time_limit(Duration::from_secs(3600));
+                group.bench_function("6 vjp in a budget", |b| b.iter(|| budget.run(&mut vjp)));
+            }
+            group.bench_function(format!("7 prepare, condition {condition:e}"), |b| {
+                b.iter(|| Derivative::new(program, black_box(&solution), &settings));
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, derivative, estimated);
 criterion_main!(benches);
