@@ -108,7 +108,7 @@ pub struct Answer {
 /// Clones share one layer. Forwards take turns; the threads of [`LayerSettings::threads`] are those of a batch.
 ///
 /// ```
-/// use candle_core::{Device, Tensor, Var};
+/// use candle_core::{Device, Var};
 /// use conediff::integration::candle::{Answer, GradientReport, Layer, OnFailure, Parameters};
 /// use conediff::{Cone, ConeProgram, LayerSettings};
 ///
