@@ -3,7 +3,7 @@
     python3 .ci/interface.py JSON           fails if the interface differs from the file, or a document is missing
     python3 .ci/interface.py JSON --write   writes the file
 
-A fallible function says "# Errors"; a type is shown in an example: its own, a method's, or another item's.
+A fallible function says "# Errors"; a type has an example: its own, or one of its methods'.
 """
 
 import difflib
@@ -27,7 +27,6 @@ class Interface:
         self.lines = set()
         self.types = {}  # path: item, with the examples of its methods
         self.without_errors = []
-        self.code = []  # of every example seen
         self.done = set()
         self.module("conediff", self.item(document["root"]))
 
@@ -40,7 +39,6 @@ class Interface:
     # What there is.
 
     def module(self, path, item):
-        self.document(item)
         for id in item["inner"]["module"]["items"]:
             self.member(path, self.item(id))
 
@@ -69,7 +67,6 @@ class Interface:
             self.add(path, f"pub mod {path}")
             self.module(path, item)
             return
-        self.document(item)
         if kind == "function":
             self.function(path, item)
         elif kind in ("struct", "enum", "trait", "union"):
@@ -135,7 +132,6 @@ class Interface:
 
     def associated(self, path, item):
         (kind, inner), = item["inner"].items()
-        self.document(item)
         name = f"{path}::{item['name']}"
         if kind == "function":
             self.function(name, item)
@@ -153,9 +149,6 @@ class Interface:
         self.add(path, f"pub {words}fn {path}{self.generics(inner['generics'])}({inputs}){output}")
         if output.startswith(" -> Result<") and "# Errors" not in (item["docs"] or ""):
             self.without_errors.append(path)
-
-    def document(self, item):
-        self.code += examples(item["docs"])
 
     # How a type is written.
 
@@ -235,15 +228,11 @@ def examples(docs):
     return [code for language, code in blocks if language in ("", "rust", "no_run")]
 
 
-def undocumented(interface):
-    words = set(re.findall(r"\w+", "\n".join(interface.code)))
-    own, shown = [], []
-    for path, item in interface.types.items():
-        if not examples(item["docs"]) and not item.get("examples"):
-            own.append(path)
-            if path.rsplit("::", 1)[-1] not in words:
-                shown.append(path)
-    return own, shown
+def without_example(interface):
+    """The types, each by the first of its paths."""
+    items = {item["id"]: path for path, item in sorted(interface.types.items(), reverse=True)
+             if not examples(item["docs"]) and not item.get("examples")}
+    return sorted(items.values())
 
 
 def main(document, *options):
@@ -252,12 +241,10 @@ def main(document, *options):
         print(f"rustdoc's JSON has format {content['format_version']}, this script was written for {FORMAT}: mistrust what follows")
     interface = Interface(content)
     lines = [line for _, line in sorted(interface.lines)]
-    own, unseen = undocumented(interface)
-    print(f"{len(lines)} public items; {len(interface.types)} types, {len(own)} without an example of their own, "
-          f"{len(unseen)} in no example; {len(interface.without_errors)} fallible functions without '# Errors'")
-    if "--list" in options:
-        print("\n".join(sorted(own)))
-    wrong = [f"in no example: {path}" for path in unseen]
+    lacking = without_example(interface)
+    print(f"{len(lines)} public items; {len(interface.types)} types, {len(lacking)} without an example of their own; "
+          f"{len(interface.without_errors)} fallible functions without '# Errors'")
+    wrong = [f"no example of its own: {path}" for path in lacking]
     wrong += [f"no '# Errors': {path}" for path in interface.without_errors]
     if "--write" in options:
         SNAPSHOT.write_text("\n".join(lines) + "\n")

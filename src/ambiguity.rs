@@ -10,6 +10,24 @@ use crate::settings::Selection;
 use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent};
 
 /// What the two extreme elements give, and how far apart they are.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.0],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::{Ambiguity, DataTangent, SolutionTangent};
+/// // minimize 1/2 x^2 + q x subject to x <= 0 at q = 0: the row holds x, or lets it follow -q
+/// let dq = DataTangent { q: vec![1.0], ..DataTangent::zeros(&program) };
+/// let both: Ambiguity<SolutionTangent> = derivative.jvp_ambiguity(&dq)?;
+/// assert!((both.inactive.value.x[0] + 1.0).abs() < 1e-12 && both.active.value.x[0].abs() < 1e-12);
+/// assert!((both.difference - 1.0).abs() < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Ambiguity<T> {
     /// With the weakly active rows let go.

@@ -43,6 +43,23 @@ const STEPS: [f64; 2] = [1e-2, 1e-4];
 const LEAVES: f64 = 1e-9;
 
 /// Why an element of the conservative Jacobian is singular.
+///
+/// ```
+/// # use conediff::{Derivative, ProgramBuilder, Settings, solve};
+/// # let mut builder = ProgramBuilder::new(2);
+/// # builder.linear(0, -1.0);
+/// # builder.bounds([0, 1], 0.0, 1.0);
+/// # let program = builder.build()?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::Witness;
+/// // minimize -x_0 over the unit square: nothing holds x_1
+/// let report = derivative.regularity()?;
+/// let Witness::Primal { direction, variables, residual } = &report.certificate.witnesses()[0] else { panic!() };
+/// assert_eq!(variables, &[1]);
+/// assert!(direction[0].abs() < 1e-9 && (direction[1].abs() - 1.0).abs() < 1e-9 && *residual < 1e-9);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Witness {
@@ -78,6 +95,25 @@ const RESPONSE: f64 = 1e-10;
 const CLEAR: f64 = 1e-6;
 
 /// The verdict on all elements of the conservative Jacobian.
+///
+/// ```
+/// # use conediff::{Derivative, ProgramBuilder, Settings, solve};
+/// # let mut builder = ProgramBuilder::new(1);
+/// # builder.quadratic(0, 0, 1.0);
+/// # builder.linear(0, -2.0);
+/// # builder.inequality(&[(0, 1.0)], 1.0);
+/// # builder.inequality(&[(0, 1.0)], 1.0);
+/// # let program = builder.build()?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::{Certificate, Witness};
+/// // minimize 1/2 x^2 - 2 x subject to x <= 1, twice: both rows are active
+/// let certificate: Certificate = derivative.regularity()?.certificate;
+/// let Certificate::Failed { witnesses } = &certificate else { panic!("{certificate:?}") };
+/// let depends = |w: &Witness| matches!(w, Witness::Dual { rows, .. } if rows.len() == 2);
+/// assert!(witnesses.iter().any(depends) && !certificate.is_certified());
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Certificate {
@@ -113,6 +149,21 @@ impl Certificate {
 }
 
 /// What is known about a part of the solution being the only one.
+///
+/// ```
+/// # use conediff::{Derivative, ProgramBuilder, Settings, solve};
+/// # let mut builder = ProgramBuilder::new(2);
+/// # builder.linear(0, -1.0);
+/// # builder.bounds([0, 1], 0.0, 1.0);
+/// # let program = builder.build()?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::Uniqueness;
+/// // minimize -x_0 over the unit square: any x_1 will do, with the same multipliers
+/// let report = derivative.regularity()?;
+/// assert_eq!((report.primal, report.dual), (Uniqueness::NotUnique, Uniqueness::Unique));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Uniqueness {

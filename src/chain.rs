@@ -9,6 +9,29 @@ use crate::program::check_length;
 use crate::tangent::{DataTangent, SolutionTangent};
 
 /// The derivative of a map at a point: x has `inputs`, y `outputs` entries.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::{DenseMatrix, DerivativeMap, Smooth};
+/// /// <J dx, gy> - <dx, J'gy>, 0 for any map.
+/// fn mismatch(map: &dyn DerivativeMap, dx: &[f64], gy: &[f64]) -> conediff::Result<f64> {
+///     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+///     Ok(dot(&map.push_forward(dx)?.value, gy) - dot(dx, &map.pull_back(gy)?.value))
+/// }
+/// // From the stored P, q, A, b to x, z, s of a program in one variable with one row.
+/// assert_eq!((derivative.inputs(), derivative.outputs()), (4, 3));
+/// assert!(mismatch(&derivative, &[1.0, 2.0, 3.0, 4.0], &[1.0, -1.0, 2.0])?.abs() < 1e-12);
+/// let matrix = DenseMatrix { rows: 2, cols: 1, data: vec![3.0, 4.0] };
+/// assert_eq!(mismatch(&Smooth(matrix), &[2.0], &[1.0, 1.0])?, 0.0);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 pub trait DerivativeMap {
     /// Length of x.
     fn inputs(&self) -> usize;

@@ -3,6 +3,27 @@
 use crate::tangent::{dot, norm};
 
 /// A path that came back twice to where it was.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::{CycleReturn, Monitor, MonitorSettings};
+/// // Twelve steps take the parameters around the unit circle.
+/// let mut monitor = Monitor::new(MonitorSettings::default())?;
+/// let mut found: Option<CycleReturn> = None;
+/// for k in 0..72 {
+///     let angle = std::f64::consts::TAU / 12.0 * f64::from(k);
+///     found = found.or(monitor.observe(&[angle.cos(), angle.sin()], &derivative)?.returned);
+/// }
+/// assert!(found.is_some_and(|c| (c.period - 12.0).abs() < 1e-6 && (c.radius - 2.0).abs() < 1e-12 && c.distance < 1e-6));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct CycleReturn {
     /// Observations from the first return to the second, interpolated between two of them.

@@ -6,6 +6,22 @@ use std::fmt;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// How a solve ended. The names are those of the command-line tool's JSON.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, SolveSettings, interior_point};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::{Error, Status};
+/// // minimize 1/2 x^2 - x subject to x <= 1/4
+/// assert_eq!(interior_point(&program, &SolveSettings::default())?.status, Status::Solved);
+/// let hurried = SolveSettings { max_iterations: 2, ..SolveSettings::default() };
+/// let Err(Error::NotSolved { status, .. }) = interior_point(&program, &hurried) else { panic!() };
+/// assert_eq!((status, status.to_string().as_str()), (Status::MaxIterations, "iteration limit reached"));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -43,6 +59,24 @@ impl fmt::Display for Status {
 }
 
 /// The last point of a solve that did not finish. x: n; z, s: m.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Settings, Solution, SolveSettings, interior_point, refine};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::{Error, Iterate};
+/// // minimize 1/2 x^2 - x subject to x <= 1/4
+/// let hurried = SolveSettings { max_iterations: 2, ..SolveSettings::default() };
+/// let Err(Error::NotSolved { last, .. }) = interior_point(&program, &hurried) else { panic!() };
+/// // Where it stopped may be close enough for Newton's method.
+/// let Iterate { x, z, s } = *last;
+/// let solution = refine(&program, &Solution::given(&program, x, z, s)?, &Settings::default())?;
+/// assert!((solution.x[0] - 0.25).abs() < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Iterate {
     /// Primal variables, n.
@@ -57,6 +91,23 @@ pub struct Iterate {
 }
 
 /// Everything that can go wrong, with the numbers it is about.
+///
+/// ```
+/// # use conediff::{ProgramBuilder, Settings, solve};
+/// # let mut builder = ProgramBuilder::new(1);
+/// # builder.inequality(&[(0, 1.0)], -1.0);
+/// # builder.inequality(&[(0, -1.0)], -1.0);
+/// # let program = builder.build()?;
+/// use conediff::Error;
+/// // x <= -1 and x >= 1: the sum of the rows, 0 <= -2, is the proof that no x is left
+/// match solve(&program, &Settings::default()) {
+///     Err(Error::PrimalInfeasible { certificate: z, value }) => {
+///         assert!(value < 0.0 && z[0] > 0.0 && (z[0] - z[1]).abs() < 1e-6 * z[0]);
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, thiserror::Error, serde::Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]

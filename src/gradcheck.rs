@@ -16,6 +16,21 @@ use crate::solution::Solution;
 use crate::tangent::{DataTangent, SolutionTangent, dot};
 
 /// How to check.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Settings, gradcheck};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::GradcheckSettings;
+/// // minimize 1/2 x^2 - x subject to x <= 1/4, along one direction of another seed, to a narrower tolerance
+/// let check = GradcheckSettings { seed: 1, tolerance: 1e-7, by_block: false };
+/// let report = gradcheck(&program, &Settings::default(), &check)?;
+/// assert!(report.passed() && report.blocks.len() == 1 && report.blocks[0].error() <= 1e-7);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GradcheckSettings {
     /// Seed of the random directions. Default 0.
@@ -38,6 +53,19 @@ impl Default for GradcheckSettings {
 }
 
 /// What a comparison says.
+///
+/// ```
+/// use conediff::{GradcheckSettings, Verdict, gradcheck_function};
+/// // The gradient of x^2 at 3 is 6. A wrong one is seen; with noise in the function nothing can be.
+/// let verdict = |gradient, noise: f64| {
+///     let function = |x: &[f64]| Ok(x[0] * x[0] + noise * (1e9 * x[0]).sin());
+///     gradcheck_function(function, &[gradient], &[3.0], 2, &GradcheckSettings::default()).map(|check| check.verdict)
+/// };
+/// assert_eq!(verdict(6.0, 0.0)?, Verdict::Agrees);
+/// assert_eq!(verdict(6.001, 0.0)?, Verdict::Disagrees);
+/// assert_eq!(verdict(6.0, 1e-3)?, Verdict::Inconclusive);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -50,6 +78,24 @@ pub enum Verdict {
 }
 
 /// One direction's comparison. Errors are |difference| / (|derivative| + 1e-3 |solution|), in the 2-norm, for x, z and s.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, GradcheckSettings, Settings, gradcheck};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::BlockCheck;
+/// // minimize 1/2 x^2 - x subject to x <= 1/4
+/// let report = gradcheck(&program, &Settings::default(), &GradcheckSettings::default())?;
+/// let names: Vec<&str> = report.blocks.iter().map(|check| check.block).collect();
+/// assert_eq!(names, ["P", "q", "A", "b"]);
+/// // Of dx, dz and ds along a direction in b.
+/// let of_b: &BlockCheck = &report.blocks[3];
+/// assert!(of_b.errors.iter().all(|error| *error < 1e-6) && of_b.spread < 1e-6);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct BlockCheck {
     /// "P", "q", "A", "b", or "all".
@@ -317,6 +363,17 @@ pub fn gradcheck_at(
 }
 
 /// The comparison of [`gradcheck_function`].
+///
+/// ```
+/// use conediff::{FunctionCheck, GradcheckSettings, Verdict, gradcheck_function};
+/// // The gradient of x^2 at 3 is 6, and not 5.
+/// let settings = GradcheckSettings::default();
+/// let check = |gradient| gradcheck_function(|x| Ok(x[0] * x[0]), &[gradient], &[3.0], 2, &settings);
+/// let FunctionCheck { error, spread, verdict } = check(6.0)?;
+/// assert!(error < 1e-8 && spread < 1e-8 && verdict == Verdict::Agrees);
+/// assert!(check(5.0)?.error > 0.1);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct FunctionCheck {
     /// |quotient - <gradient, direction>| relative to the sum of absolute terms, the largest over the directions.

@@ -8,6 +8,23 @@ use crate::residual::Wanted;
 use crate::tangent::{DataTangent, SolutionTangent};
 
 /// One number of the data.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::DataCoordinate;
+/// // minimize 1/2 x^2 - x subject to a x <= 1/4 at a = 1: x = 1/(4 a), z = (1 - x)/a, s = 0
+/// let column = derivative.jacobian_columns(&[DataCoordinate::A(0)])?.value;
+/// let expected = [-0.25, -0.5, 0.0];
+/// assert!(column.data.iter().zip(expected).all(|(found, known)| (found - known).abs() < 1e-12));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataCoordinate {
     /// Stored entry of P, in the caller's order.
@@ -21,6 +38,23 @@ pub enum DataCoordinate {
 }
 
 /// One number of the solution.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::SolutionCoordinate;
+/// // minimize p/2 x^2 + q x subject to x <= b at p = 1, q = -1, b = 1/4: z = -p b - q
+/// let z = derivative.jacobian_rows(&[SolutionCoordinate::Z(0)])?.value;
+/// let (dp, dq, db) = (z.data[0], z.data[1], z.data[3]);
+/// assert!((dp + 0.25).abs() < 1e-12 && (dq + 1.0).abs() < 1e-12 && (db + 1.0).abs() < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SolutionCoordinate {
     /// Entry of x.

@@ -13,6 +13,23 @@ const NEAR: f64 = 1e3;
 
 /// A block whose point cannot be told from one where its projection has a kink: there the solution map need not be
 /// differentiable.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![1.0],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::{Kink, KinkKind};
+/// // minimize 1/2 x^2 - x subject to x <= 1: the row is active, with multiplier 0
+/// let Kink { cone, kind, at, rows, margin } = &derivative.kinks()[0];
+/// assert_eq!((*cone, *kind, *at, rows.as_slice()), (0, "nonnegative", KinkKind::WeaklyActive, &[0][..]));
+/// assert!(*margin < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Kink {
     /// Position of the cone.
@@ -29,6 +46,27 @@ pub struct Kink {
 }
 
 /// What a row is doing at the solution.
+///
+/// ```
+/// # use conediff::{Derivative, ProgramBuilder, Settings, solve};
+/// # let mut builder = ProgramBuilder::new(2);
+/// # for j in 0..2 {
+/// #     builder.quadratic(j, j, 1.0);
+/// # }
+/// # builder.linear(0, -2.0);
+/// # builder.linear(1, -1.0);
+/// # builder.inequality(&[(0, 1.0)], 1.0);
+/// # builder.inequality(&[(1, 1.0)], 1.0);
+/// # builder.inequality(&[(1, -1.0)], 1.0);
+/// # let program = builder.build()?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::RowState;
+/// // The point nearest to (2, 1) with x_0 <= 1, x_1 <= 1 and x_1 >= -1
+/// let states: Vec<RowState> = derivative.row_states();
+/// assert_eq!(states, [RowState::Active, RowState::Ambiguous, RowState::Inactive]);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RowState {
@@ -142,6 +180,19 @@ pub enum Warning {
 }
 
 /// Columns of a sparse regression that are about to enter or leave its support.
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::lasso::{Design, FitSettings, Penalty, SparseRegression};
+/// # let x = DenseMatrix { rows: 2, cols: 2, data: vec![1.0, 0.0, 0.0, 1.0] };
+/// # let regression = SparseRegression::least_squares(Design::dense(x)?, vec![3.0, 1.0])?;
+/// use conediff::Knot;
+/// // beta = (3 - lambda, max(1 - lambda, 0)): the second column leaves at lambda = 1
+/// let at = |lambda| regression.fit(&Penalty::lasso(lambda), &FitSettings::default());
+/// assert_eq!(at(1.0)?.knot(), Some(&Knot { columns: vec![1], margin: 0.0 }));
+/// assert_eq!(at(0.9)?.knot(), None);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Knot {
     /// The columns, in increasing order.

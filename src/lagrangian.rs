@@ -10,6 +10,23 @@ use crate::solution::Solution;
 use crate::tangent::{DataCotangent, DataTangent, SolutionCotangent, SolutionTangent, norm_max};
 
 /// On which side of the data the optimal value's gradient is differenced.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Settings, SolutionTangent, lagrangian_vjp};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.0],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let seed = SolutionTangent { x: vec![1.0], ..SolutionTangent::zeros(&program) };
+/// use conediff::Envelope;
+/// // minimize 1/2 x^2 + q x subject to x <= 0 at its kink q = 0: x = min(-q, 0)
+/// for (envelope, slope) in [(Envelope::Lower, -1.0), (Envelope::Upper, 0.0), (Envelope::Average, -0.5)] {
+///     let gradient = lagrangian_vjp(&program, &seed, 1e-3, envelope, &Settings::default())?;
+///     assert!((gradient.value.q[0] - slope).abs() < 1e-9);
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Envelope {
@@ -23,6 +40,23 @@ pub enum Envelope {
 }
 
 /// What a difference of two solutions gave.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, DataTangent, Settings, SolutionTangent, lagrangian_jvp};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::Differenced;
+/// // minimize 1/2 x^2 - x subject to x <= b: dx/db = 1, over a step of 1e-3
+/// let db = DataTangent { b: vec![1.0], ..DataTangent::zeros(&program) };
+/// let moved: Differenced<SolutionTangent> = lagrangian_jvp(&program, &db, 1e-3, &Settings::default())?;
+/// assert!((moved.value.x[0] - 1.0).abs() < 1e-9);
+/// // Both ends are refined, so rounding over the step is all that is lost.
+/// assert!(moved.is_refined && moved.residuals.iter().all(|r| *r < 1e-12) && moved.tau == 1e-3);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Differenced<T> {
     /// The quotient.

@@ -15,6 +15,22 @@ use std::time::{Duration, Instant};
 const ASKED_EVERY: Duration = Duration::from_millis(20);
 
 /// Stops work from another thread: a clone of it is given to the work's [`Budget`]. Once cancelled it stays so.
+///
+/// ```
+/// use conediff::{Budget, Cancel, Error, least_norm_in_hull};
+/// let stop = Cancel::new();
+/// let button = stop.clone();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || button.cancel());
+/// });
+/// assert!(stop.is_cancelled());
+/// let work = || least_norm_in_hull(&[vec![1.0], vec![-1.0]]);
+/// let result = Budget::default().with_cancel(&stop).run(work);
+/// assert!(matches!(result, Err(Error::Cancelled { .. })));
+/// // Without the handle it runs as ever.
+/// assert!(work()?.norm < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Cancel {
     shared: Arc<Shared>,

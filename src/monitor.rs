@@ -16,6 +16,25 @@ use std::fmt;
 const ROUNDING: f64 = 1e-12;
 
 /// Choices of a [`Monitor`].
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![1.0],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::{Monitor, MonitorSettings};
+/// // minimize 1/2 x^2 - x subject to x <= 1, at its kink: without the certificate nothing is factored
+/// let settings = MonitorSettings { certify: false, ..MonitorSettings::default() };
+/// let seen = Monitor::new(settings)?.observe(&[1.0], &derivative)?;
+/// assert!(seen.at_kink && seen.certified.is_none());
+/// let error = Monitor::new(MonitorSettings { jump: 1.0, ..settings }).err().map(|e| e.to_string());
+/// assert_eq!(error.as_deref(), Some("setting monitor.jump = 1: must be above 1"));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MonitorSettings {
@@ -91,6 +110,28 @@ impl MonitorSettings {
 }
 
 /// One step of a training run as a [`Monitor`] saw it.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// use conediff::{Monitor, MonitorSettings, Observation};
+/// // minimize 1/2 x^2 - x subject to x <= b: x = b with multiplier 1 - b, which is 0 at b = 1
+/// let mut monitor = Monitor::new(MonitorSettings::default())?;
+/// for b in [0.5, 0.8] {
+///     let program = program.with_b(vec![b])?;
+///     monitor.observe(&[b], &Derivative::new(&program, &solve(&program, &settings)?, &settings)?)?;
+/// }
+/// let Some(Observation { step, rate, margin, approaching, .. }) = monitor.last() else { panic!() };
+/// // x and z moved by 0.3 each. Once more, and the row would let go.
+/// assert!((step - 0.3).abs() < 1e-12 && (rate - 2.0_f64.sqrt()).abs() < 1e-9);
+/// assert!((margin - 0.2).abs() < 1e-12 && approaching == &[0]);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Observation {
     /// Its number, from 1.
@@ -127,6 +168,26 @@ pub struct Observation {
 }
 
 /// Counts over a run.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// use conediff::{Monitor, MonitorSettings, MonitorTotals};
+/// // minimize 1/2 x^2 - x subject to x <= b, before its kink b = 1, at it, and after it
+/// let mut monitor = Monitor::new(MonitorSettings::default())?;
+/// for b in [0.5, 1.0, 1.5] {
+///     let program = program.with_b(vec![b])?;
+///     monitor.observe(&[b], &Derivative::new(&program, &solve(&program, &settings)?, &settings)?)?;
+/// }
+/// let MonitorTotals { observations, switches, kinks, untrusted, jumps, .. } = monitor.totals();
+/// assert_eq!((observations, switches, kinks, untrusted, jumps), (3, 2, 1, 1, 0));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct MonitorTotals {
     /// Observations.

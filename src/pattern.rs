@@ -9,6 +9,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Positions of the stored entries, compressed by columns, rows sorted and unique in each column.
+///
+/// ```
+/// use conediff::{Pattern, SparseMatrix};
+/// // [1 2; 0 3] by rows: gradients come back as stored there, (0, 0), (0, 1), (1, 1)
+/// let a = SparseMatrix::from_csr("A", 2, 2, &[0, 2, 3], &[0, 1, 1], &[1.0, 2.0, 3.0])?;
+/// let pattern: &Pattern = a.pattern();
+/// let gradient = [10.0, 20.0, 30.0];
+/// assert_eq!(pattern.position(0, 1).map(|k| gradient[k]), Some(20.0));
+/// assert_eq!(pattern.position(1, 0), None);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, PartialEq)]
 pub struct Pattern {
     rows: usize,

@@ -38,7 +38,7 @@ pub type Csc<'a> = (&'a [usize], &'a [usize], &'a [f64]);
 /// with respect to its data is zero.
 ///
 /// ```
-/// use conediff::{Cone, ConeProgram, SparseMatrix};
+/// use conediff::{Cone, ConeProgram};
 /// // minimize 1/2 x^2 - x subject to x <= 3
 /// let program = ConeProgram::from_csc(
 ///     (&[0, 1], &[0], &[1.0]), vec![-1.0],

@@ -68,7 +68,7 @@ fn is_rational(a: f64) -> bool {
 /// What a gradient means at a point: kinks, uniqueness, and whether every element of the conservative Jacobian is invertible.
 ///
 /// ```
-/// use conediff::{Affine, Derivative, ProgramBuilder, Settings, solve};
+/// use conediff::{Derivative, ProgramBuilder, Settings, solve};
 /// // minimize 1/2 x^2 subject to x >= 0: the bound is active and its multiplier zero
 /// let mut builder = ProgramBuilder::new(1);
 /// builder.quadratic(0, 0, 1.0);

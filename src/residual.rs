@@ -507,6 +507,24 @@ pub(crate) fn data_tangent_into(
 }
 
 /// Which of the data's gradients are wanted.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, SolutionTangent, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// # let seed = SolutionTangent { x: vec![1.0], ..SolutionTangent::zeros(&program) };
+/// use conediff::Wanted;
+/// // minimize 1/2 x^2 - x subject to x <= 1/4, where only q and b are learned
+/// let gradient = derivative.vjp_wanted(&seed, Wanted { p: false, a: false, ..Wanted::default() })?.value;
+/// assert!(gradient.p.is_empty() && gradient.a.is_empty());
+/// assert!(gradient.q[0].abs() < 1e-12 && (gradient.b[0] - 1.0).abs() < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {

@@ -4,6 +4,24 @@ use crate::error::{Error, Result};
 use crate::memory::MOST_DENSE_BYTES;
 
 /// How the program is solved.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Error, interior_point};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::SolveSettings;
+/// // minimize 1/2 x^2 - x subject to x <= 1/4
+/// let few = SolveSettings { max_iterations: 2, ..SolveSettings::default() };
+/// assert!(matches!(interior_point(&program, &few), Err(Error::NotSolved { iterations: 2, .. })));
+/// // A looser tolerance takes fewer iterations.
+/// let loose = SolveSettings { tolerance: 1e-2, ..SolveSettings::default() };
+/// let iterations = |settings| Ok::<_, Error>(interior_point(&program, settings)?.iterations);
+/// assert!(iterations(&loose)? < iterations(&SolveSettings::default())?);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SolveSettings {
@@ -82,6 +100,23 @@ fn check_count(name: &'static str, value: usize) -> Result<()> {
 }
 
 /// How the solver's point is refined by semismooth Newton steps.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::{RefineSettings, Warning};
+/// // minimize 1/2 x^2 - x subject to x <= 1/4, to the solver's own accuracy
+/// let refine = RefineSettings { enabled: false, ..RefineSettings::default() };
+/// let settings = Settings { refine, ..Settings::default() };
+/// let solution = solve(&program, &settings)?;
+/// assert!(solution.refinement.is_none() && (solution.x[0] - 0.25).abs() < 1e-6);
+/// assert!(Derivative::new(&program, &solution, &settings)?.warnings().contains(&Warning::Unrefined));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RefineSettings {
@@ -106,6 +141,26 @@ impl Default for RefineSettings {
 }
 
 /// The method of the linear step.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Method, Settings, SolutionTangent, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let seed = SolutionTangent { x: vec![1.0], ..SolutionTangent::zeros(&program) };
+/// use conediff::LinearSolver;
+/// // minimize 1/2 x^2 - x subject to x <= 1/4
+/// for (solver, method) in [
+///     (LinearSolver::Ldl, Method::Ldl), (LinearSolver::Lu, Method::Lu), (LinearSolver::Lsqr, Method::Lsqr),
+/// ] {
+///     let settings = Settings::default().with_linear_solver(solver);
+///     let gradient = Derivative::new(&program, &solve(&program, &settings)?, &settings)?.vjp(&seed)?;
+///     assert!(gradient.evidence.method == method && (gradient.value.b[0] - 1.0).abs() < 1e-9);
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinearSolver {
@@ -122,6 +177,21 @@ pub enum LinearSolver {
 }
 
 /// The factorization Clarabel uses for its own linear systems.
+///
+/// ```
+/// # use conediff::{Cone, ConicLayer, Generator, LayerData, LayerSettings};
+/// # let program = Generator::new(6, vec![Cone::SecondOrder(4), Cone::Nonnegative(4)]).generate()?.program().clone();
+/// use conediff::{ClarabelLinearSolver, ForwardSolver, LinearBackend};
+/// // With nothing left to be timed, two layers give the same bits.
+/// let mut settings = LayerSettings {
+///     clarabel: ClarabelLinearSolver::Qdldl,
+///     ..LayerSettings::default().with_forward(ForwardSolver::Clarabel)
+/// };
+/// settings.settings.linear.backend = LinearBackend::Dense;
+/// let solve = || ConicLayer::new(&program, settings.clone())?.forward(&LayerData::default()).cloned();
+/// assert_eq!(solve()?, solve()?);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClarabelLinearSolver {
@@ -147,6 +217,21 @@ impl ClarabelLinearSolver {
 }
 
 /// How the factor of LDL' is kept.
+///
+/// ```
+/// # use conediff::{Cone, Derivative, Generator, Settings, solve};
+/// # let generated = Generator::new(6, vec![Cone::SecondOrder(4), Cone::Nonnegative(4)]).generate()?;
+/// # let program = generated.program();
+/// use conediff::LinearBackend;
+/// let (tangent, known) = generated.known_jvp(1);
+/// for backend in [LinearBackend::Dense, LinearBackend::Simplicial, LinearBackend::Supernodal] {
+///     let mut settings = Settings::default();
+///     settings.linear.backend = backend;
+///     let jvp = Derivative::new(program, &solve(program, &settings)?, &settings)?.jvp(&tangent)?;
+///     assert!(jvp.trusted && (jvp.value.x[0] - known.x[0]).abs() < 1e-9);
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinearBackend {
@@ -163,6 +248,20 @@ pub enum LinearBackend {
 }
 
 /// How linear systems with the residual map's Jacobian are solved.
+///
+/// ```
+/// # use conediff::{Cone, Derivative, Generator, Settings, solve};
+/// # let generated = Generator::new(6, vec![Cone::SecondOrder(4), Cone::Nonnegative(4)]).generate()?;
+/// # let (program, tangent) = (generated.program(), generated.known_jvp(1).0);
+/// use conediff::{LinearSettings, Warning};
+/// // No residual is that small: every derivative says that it missed the tolerance.
+/// let linear = LinearSettings { tolerance: 1e-30, ..LinearSettings::default() };
+/// let settings = Settings { linear, ..Settings::default() };
+/// let jvp = Derivative::new(program, &solve(program, &settings)?, &settings)?.jvp(&tangent)?;
+/// assert!(!jvp.trusted && jvp.evidence.residual > 1e-30);
+/// assert!(matches!(jvp.warnings[..], [Warning::LinearResidual { tolerance: 1e-30, .. }]));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinearSettings {
@@ -197,6 +296,25 @@ impl Default for LinearSettings {
 /// At a kink z and s vanish along some directions: a weakly active row, the normal of a curved boundary, the zero eigenvalues of a PSD
 /// block. Every element is 0 <= M <= I there. All of them give elements of one conservative Jacobian of the solution map if, and
 /// only if, the point is certified ([`crate::Derivative::regularity`]).
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, DataTangent, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![1.0],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::Selection;
+/// // minimize 1/2 x^2 - x subject to x <= b at its kink b = 1: dx/db from the right, from the left, and between
+/// let db = DataTangent { b: vec![1.0], ..DataTangent::zeros(&program) };
+/// for (selection, slope) in [(Selection::Inactive, 0.0), (Selection::Active, 1.0), (Selection::Half, 0.5)] {
+///     let dx = derivative.with_selection(selection)?.jvp(&db)?.value.x[0];
+///     assert!((dx - slope).abs() < 1e-12);
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
@@ -239,6 +357,26 @@ impl std::fmt::Display for Selection {
 /// | `Tikhonov` | the derivative of the proximal program | reported with each derivative | one factorization, two solves |
 /// | `Smoothing` | the derivative of the central path at mu | O(mu) at regular points | Newton steps and one factorization |
 /// | `Lagrangian` | a chord of the gradient of the optimal value | O(tau^2) at regular points | two solves a derivative |
+///
+/// ```
+/// # use conediff::{Derivative, ProgramBuilder, Settings, SolutionTangent, solve};
+/// # let mut builder = ProgramBuilder::new(1);
+/// # builder.quadratic(0, 0, 1.0);
+/// # builder.linear(0, -2.0);
+/// # builder.inequality(&[(0, 1.0)], 1.0);
+/// # builder.inequality(&[(0, 1.0)], 1.0);
+/// # let program = builder.build()?;
+/// # let seed = SolutionTangent { x: vec![1.0], ..SolutionTangent::zeros(&program) };
+/// use conediff::Policy;
+/// // minimize 1/2 x^2 - 2 x subject to x <= 1, twice: one active row more than x has to hold
+/// for policy in [Policy::MinimumNorm, Policy::Tikhonov { rho: 1e-4 }] {
+///     let settings = Settings::default().with_policy(policy);
+///     let gradient = Derivative::new(&program, &solve(&program, &settings)?, &settings)?.vjp(&seed)?;
+///     // The rows share what one of them would have, and the answer says what it is.
+///     assert!(gradient.value.b.iter().all(|b| (b - 0.5).abs() < 1e-3) && gradient.meaning.is_surrogate());
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -6,6 +6,21 @@ use crate::program::{ConeProgram, check_length};
 
 /// What refinement did to the solver's point. Residuals are relative: the larger of
 /// |Px + A'z + q| / (1 + largest term) and |Ax + s - b| / (1 + largest term), in the largest entry.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Settings, Solution, refine};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::Refinement;
+/// // minimize 1/2 x^2 - x subject to x <= 1/4, known to three digits
+/// let rough = Solution::given(&program, vec![0.2501], vec![0.7498], vec![0.0])?;
+/// let done: Option<Refinement> = refine(&program, &rough, &Settings::default())?.refinement;
+/// assert!(done.is_some_and(|r| r.accepted && r.before > 1e-5 && r.after < 1e-14 && r.steps <= 2));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refinement {

@@ -1,6 +1,24 @@
 //! What made a bundle.
 
 /// What decides the last bits of a computation beside its input: the crate's version, the machine, the vector instructions.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::{Build, Bundle};
+/// let sent = Bundle::derivative(&derivative)?.to_json();
+/// // Whoever reads it sees where it comes from.
+/// let build: Build = Bundle::from_json(&sent)?.build().clone();
+/// assert_eq!(build, Build::this());
+/// assert!(build.to_string().starts_with(&format!("conediff {} (", build.version)));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Build {
     /// The crate's version.

@@ -4,6 +4,27 @@ use serde_json::{Map, Value};
 use std::fmt;
 
 /// Where two outcomes differ, by as little as one bit.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, SolutionTangent, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// # let seed = SolutionTangent { x: vec![1.0], ..SolutionTangent::zeros(&program) };
+/// use conediff::{Bundle, Difference};
+/// // minimize 1/2 x^2 - x subject to x <= 1/4: dx/db = 1, which somebody claims to have seen as 2
+/// let mut gradient = derivative.vjp(&seed)?;
+/// gradient.value.b[0] = 2.0;
+/// let replay = Bundle::vjp(&derivative, &seed, &Ok(gradient))?.replay();
+/// let seen: &Difference = &replay.history[0];
+/// assert_eq!((seen.path.as_str(), seen.count), ("value.b[0]", 1));
+/// assert!((seen.relative - 0.5).abs() < 1e-12 && replay.differences.is_empty());
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Difference {
     /// Which part: `value.b[3]` (the first entry of a list that differs), `evidence.residual`, `error.status`.

@@ -418,6 +418,28 @@ impl Derivative {
 }
 
 /// Memory for the `*_into` forms of [`Derivative`]. One made by another derivative is refitted, which allocates.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, DataTangent, Derivative, Settings, SolutionTangent, Wanted, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::DerivativeWorkspace;
+/// // minimize 1/2 x^2 - x subject to x <= 1/4
+/// let (mut seed, mut gradient) = (SolutionTangent::zeros(&program), DataTangent::zeros(&program));
+/// let mut work: DerivativeWorkspace = derivative.workspace();
+/// // Nothing is allocated in the loop. With x = b, the gradient of c x in b is c.
+/// for c in [1.0, 2.0, 3.0] {
+///     seed.x[0] = c;
+///     derivative.vjp_into(&seed, Wanted::default(), &mut gradient, &mut work)?;
+///     assert!((gradient.b[0] - c).abs() < 1e-12);
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct DerivativeWorkspace {
     pub(super) linear: Workspace,

@@ -9,6 +9,25 @@ use crate::projection::Projection;
 use crate::settings::Settings;
 
 /// A derivative with what is known about it.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, DataCotangent, Derivative, Settings, SolutionTangent, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![1.0],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// # let seed = SolutionTangent { x: vec![1.0], ..SolutionTangent::zeros(&program) };
+/// use conediff::{Checked, Meaning, Warning};
+/// // minimize 1/2 x^2 - x subject to x <= 1, at its kink
+/// let gradient: Checked<DataCotangent> = derivative.vjp(&seed)?;
+/// assert!(!gradient.trusted && matches!(gradient.warnings[..], [Warning::AtKink(_)]));
+/// // What comes back all the same: an element of the conservative Jacobian, computed to rounding.
+/// assert!(matches!(gradient.meaning, Meaning::Element { .. }) && gradient.evidence.converged);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Checked<T> {
     /// The derivative.

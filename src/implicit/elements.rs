@@ -21,6 +21,21 @@ const ROUNDING: f64 = 1e-10;
 const NULL: f64 = 1e-10;
 
 /// The elements B that the conservative Jacobian of F has at a point.
+///
+/// ```
+/// # use conediff::{DenseMatrix, ImplicitFunction, Linearization, Settings};
+/// # let scalar = |v: f64| DenseMatrix { rows: 1, cols: 1, data: vec![v] };
+/// # let at = Linearization { y: vec![0.0], f: vec![0.0], a: scalar(-1.0), b: scalar(1.0).to_sparse("B")? };
+/// use conediff::{Elements, Invertibility};
+/// // F(x, y) = y + max(y, 0) - x at its kink: B is in [1, 2], so F is strongly monotone in y
+/// let elements = Elements::StronglyMonotone { modulus: 1.0 };
+/// let function = ImplicitFunction::new(at.clone(), &elements, &Settings::default())?;
+/// assert_eq!(function.invertibility(), &Invertibility::Bounded { least_singular_value: 1.0 });
+/// // One of several elements is flagged; said to be the only one, it is taken for the derivative.
+/// assert!(!function.jvp(&[1.0])?.trusted);
+/// assert!(ImplicitFunction::new(at, &Elements::Single, &Settings::default())?.jvp(&[1.0])?.trusted);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Elements {
@@ -44,6 +59,19 @@ pub enum Elements {
 }
 
 /// Whether every element B is invertible.
+///
+/// ```
+/// # use conediff::{DenseMatrix, ImplicitFunction, Linearization, SelectionFamily, Settings};
+/// # let scalar = |v: f64| DenseMatrix { rows: 1, cols: 1, data: vec![v] };
+/// # let at = Linearization { y: vec![0.0], f: vec![0.0], a: scalar(1.0), b: scalar(1.0).to_sparse("B")? };
+/// use conediff::{Elements, Invertibility};
+/// // F(x, y) = x + |y| at 0: B is in [-1, 1], and x > 0 has no y at all
+/// let elements = Elements::Family(SelectionFamily::between(&scalar(-1.0), &scalar(1.0))?);
+/// let function = ImplicitFunction::new(at, &elements, &Settings::default())?;
+/// assert!(matches!(function.invertibility(), Invertibility::Refuted(found) if found.null_vector == [1.0]));
+/// assert!(!function.invertibility().is_certified());
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 #[non_exhaustive]

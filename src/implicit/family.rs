@@ -63,6 +63,18 @@ impl Term {
 }
 
 /// Whether every element of a [`SelectionFamily`] is invertible.
+///
+/// ```
+/// # use conediff::{DenseMatrix, SelectionFamily};
+/// # let scalar = |v: f64| DenseMatrix { rows: 1, cols: 1, data: vec![v] };
+/// use conediff::FamilyCertificate;
+/// // All numbers in [1, 2], and all in [-1, 2]
+/// let certified = SelectionFamily::between(&scalar(1.0), &scalar(2.0))?.certify()?;
+/// assert_eq!(certified, FamilyCertificate::Certified { ratio: 0.5 });
+/// let refuted = SelectionFamily::between(&scalar(-1.0), &scalar(2.0))?.certify()?;
+/// assert!(matches!(refuted, FamilyCertificate::NotCertified(_)) && !refuted.is_certified());
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FamilyCertificate {
@@ -93,6 +105,19 @@ impl FamilyCertificate {
 }
 
 /// The proof that a family is not certified.
+///
+/// ```
+/// # use conediff::{DenseMatrix, FamilyCertificate, SelectionFamily};
+/// # let zero = DenseMatrix { rows: 2, cols: 2, data: vec![1.0, 0.0, 0.0, -1.0] };
+/// use conediff::SingularElement;
+/// // diag(1, lambda - 1) for lambda in [0, 4] has two signs: it is singular at lambda = 1, along the second axis
+/// let family = SelectionFamily::new(zero)?.with_term(&[0.0, 1.0], &[0.0, 1.0], 0.0, 4.0)?;
+/// let FamilyCertificate::NotCertified(found) = family.certify()? else { panic!() };
+/// let SingularElement { lambda, null_vector, opposite, .. } = found;
+/// assert!((lambda[0] - 1.0).abs() < 1e-12 && null_vector[0].abs() < 1e-12);
+/// assert_eq!(opposite, Some([vec![0.0], vec![4.0]]));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SingularElement {
     /// The factors of a singular element, one for each term.

@@ -17,6 +17,19 @@ use crate::tangent::norm_max;
 const ROUNDING: f64 = 2.5 * f64::EPSILON;
 
 /// F: R^p x R^n -> R^n near a point, with one element [A B] of its conservative Jacobian there.
+///
+/// ```
+/// # use conediff::{DenseMatrix, Elements, ImplicitFunction, Settings};
+/// # let scalar = |v: f64| DenseMatrix { rows: 1, cols: 1, data: vec![v] };
+/// use conediff::Linearization;
+/// // F(x, y) = y^2 - x at x = 4, for a y = 2.1 that is known to one digit
+/// let y = 2.1_f64;
+/// let at = Linearization { y: vec![y], f: vec![y * y - 4.0], a: scalar(-1.0), b: scalar(2.0 * y).to_sparse("B")? };
+/// let function = ImplicitFunction::new(at, &Elements::Single, &Settings::default())?;
+/// // F is not 0 there, and the Newton step has the next digits.
+/// assert!(!function.jvp(&[1.0])?.trusted && (y + function.newton_step()[0] - 2.0).abs() < 3e-3);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Linearization<A> {
     /// The point's y, n.

@@ -27,6 +27,26 @@ type Vjp = dyn Fn(&[f64]) -> Result<Vec<f64>> + Send + Sync;
 
 /// The parameters of a call that are tensors, one row an item; what is `None` is the layer's program's own. A tensor of one row is every
 /// item's. Shapes, for a batch of B: p [B, nnz of P's stored triangle], q [B, n], a [B, nnz of A], b [B, m]; p and a in stored order.
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// # use conediff::{Cone, ConeProgram, LayerSettings};
+/// # use conediff::integration::burn::Layer;
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let layer = Layer::new(&program, LayerSettings::default())?;
+/// # let device = Device::flex().autodiff();
+/// use conediff::integration::burn::Parameters;
+/// // minimize 1/2 x^2 + q x subject to x <= b: one q for every item, P and A are the program's
+/// let q = Tensor::<2>::from_data([[-2.0]], &device);
+/// let b = Tensor::<2>::from_data([[0.5], [4.0]], &device);
+/// let answer = layer.forward(Parameters::default().with_q(q).with_b(b))?;
+/// assert_eq!(answer.x.into_data().to_vec::<f32>()?, [0.5, 2.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Parameters {
     /// Values of P.
@@ -59,6 +79,26 @@ impl Parameters {
 }
 
 /// A batch's solutions as tensors, on the device and of the type of its parameters.
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// # use conediff::{Cone, ConeProgram, LayerSettings};
+/// # use conediff::integration::burn::{Layer, Parameters};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let layer = Layer::new(&program, LayerSettings::default())?;
+/// # let b = Tensor::<2>::from_data([[0.25], [2.0]], &Device::flex().autodiff());
+/// use conediff::integration::burn::Answer;
+/// // minimize 1/2 x^2 - x subject to x <= b, for b = 1/4 and b = 2
+/// let Answer { x, z, s, errors, .. } = layer.forward(Parameters::default().with_b(b))?;
+/// assert_eq!((x.dims(), errors.len()), ([2, 1], 2));
+/// assert_eq!(z.into_data().to_vec::<f32>()?, [0.75, 0.0]); // the price of the bound
+/// assert_eq!(s.into_data().to_vec::<f32>()?, [0.0, 1.0]); // what it leaves
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Primal, [B, n].

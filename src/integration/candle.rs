@@ -18,6 +18,25 @@ type Vjp = dyn Fn(&[f64]) -> Result<Vec<f64>> + Send + Sync;
 /// The parameters of a call that are tensors; what is `None` is the layer's program's own. Shapes, for a batch of B: p [B, nnz of P's
 /// stored triangle], q [B, n], a [B, nnz of A], b [B, m]; p and a in stored order. Without the first dimension, or with one row, a
 /// tensor is every item's.
+///
+/// ```
+/// # use candle_core::{Device, Tensor};
+/// # use conediff::{Cone, ConeProgram, LayerSettings};
+/// # use conediff::integration::candle::Layer;
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let layer = Layer::new(&program, LayerSettings::default())?;
+/// use conediff::integration::candle::Parameters;
+/// // minimize 1/2 x^2 + q x subject to x <= b: one q for every item, P and A are the program's
+/// let q = Tensor::new(&[-2.0_f32], &Device::Cpu)?;
+/// let b = Tensor::new(&[[0.5_f32], [4.0]], &Device::Cpu)?;
+/// let answer = layer.forward(Parameters::default().with_q(&q).with_b(&b))?;
+/// assert_eq!(answer.x.to_vec2::<f32>()?, [[0.5], [2.0]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Parameters<'a> {
     /// Values of P.
@@ -50,6 +69,26 @@ impl<'a> Parameters<'a> {
 }
 
 /// A batch's solutions as tensors, on the device and of the type of its parameters.
+///
+/// ```
+/// # use candle_core::{Device, Tensor};
+/// # use conediff::{Cone, ConeProgram, LayerSettings};
+/// # use conediff::integration::candle::{Layer, Parameters};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let layer = Layer::new(&program, LayerSettings::default())?;
+/// # let b = Tensor::new(&[[0.25_f32], [2.0]], &Device::Cpu)?;
+/// use conediff::integration::candle::Answer;
+/// // minimize 1/2 x^2 - x subject to x <= b, for b = 1/4 and b = 2 in single precision
+/// let Answer { x, z, s, errors, .. } = layer.forward(Parameters::default().with_b(&b))?;
+/// assert_eq!((x.dims2()?, x.dtype(), errors.len()), ((2, 1), b.dtype(), 2));
+/// assert_eq!(z.to_vec2::<f32>()?, [[0.75], [0.0]]); // the price of the bound
+/// assert_eq!(s.to_vec2::<f32>()?, [[0.0], [1.0]]); // what it leaves
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Primal, [B, n]; B = 1 if no parameter has more rows.
@@ -69,7 +108,7 @@ pub struct Answer {
 /// Clones share one layer. Forwards take turns; the threads of [`LayerSettings::threads`] are those of a batch.
 ///
 /// ```
-/// use candle_core::{Device, Tensor, Var};
+/// use candle_core::{Device, Var};
 /// use conediff::integration::candle::{Answer, GradientReport, Layer, OnFailure, Parameters};
 /// use conediff::{Cone, ConeProgram, LayerSettings};
 ///

@@ -41,6 +41,28 @@ const TIGHT: f64 = 1e-8;
 const LOOSE: f64 = 1e-4;
 
 /// How a forward found its answer.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, ConicLayer, LayerData, LayerSettings, WarmStart};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::ForwardPath;
+/// // minimize 1/2 x^2 - x subject to x <= b
+/// let mut layer = ConicLayer::new(&program, LayerSettings::default().with_warm_start(WarmStart::Previous))?;
+/// let mut paths = Vec::new();
+/// for b in [0.25, 0.3, f64::NAN] {
+///     let is_solved = layer.forward(&LayerData::default().with_b(&[b])).is_ok();
+///     assert_eq!(is_solved, layer.path(0).is_some());
+///     paths.push(layer.path(0));
+/// }
+/// // The first has no solution to start from, the last no answer.
+/// assert!(paths[0].is_some_and(|path| path != ForwardPath::Warm));
+/// assert_eq!(paths[1..], [Some(ForwardPath::Warm), None]);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardPath {

@@ -83,6 +83,24 @@ impl<'a> LayerData<'a> {
 }
 
 /// How a layer's forwards found their answers, since it was made.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, ConicLayer, ForwardSolver, LayerData, LayerSettings};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::LayerCounts;
+/// // minimize 1/2 x^2 - x subject to x <= b
+/// let mut layer = ConicLayer::new(&program, LayerSettings::default().with_forward(ForwardSolver::Clarabel))?;
+/// let batch = [[0.25], [f64::NAN], [2.0]];
+/// let answers = layer.forward_batch(&batch.each_ref().map(|b| LayerData::default().with_b(b)));
+/// assert!(answers[1].is_err());
+/// let LayerCounts { forwards, cheap, failed, .. } = layer.counts();
+/// assert_eq!((forwards, cheap, failed), (3, 2, 1));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct LayerCounts {
     /// Forwards.

@@ -5,6 +5,23 @@ use crate::settings::{ClarabelLinearSolver, Settings};
 use crate::solution::Solution;
 
 /// Who makes the point that Newton refines.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, ConicLayer, ForwardPath, LayerData, LayerSettings};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::ForwardSolver;
+/// // minimize 1/2 x^2 - x subject to x <= b
+/// for (solver, path) in [(ForwardSolver::DenseQp, ForwardPath::DenseQp), (ForwardSolver::Clarabel, ForwardPath::Cheap)] {
+///     let mut layer = ConicLayer::new(&program, LayerSettings::default().with_forward(solver))?;
+///     let x = layer.forward(&LayerData::default().with_b(&[0.5]))?.x[0];
+///     assert!((x - 0.5).abs() < 1e-12 && layer.path(0) == Some(path));
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardSolver {
@@ -23,6 +40,23 @@ pub enum ForwardSolver {
 /// A start is a guess: Newton's method on the new data's F either takes the residual to the tolerance, which proves the answer, or
 /// the program is solved afresh. The first step from the previous solution, with the previous factorization, is the prediction by
 /// the derivative: F of the new data there is the derivative of F along the data's change.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, ConicLayer, ForwardPath, LayerData, LayerSettings, Settings, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// use conediff::WarmStart;
+/// // minimize 1/2 x^2 - x subject to x <= b, every item from one solution made beforehand
+/// let start = Box::new(solve(&program, &Settings::default())?);
+/// let settings = LayerSettings::default().with_warm_start(WarmStart::Given(start));
+/// let mut layer = ConicLayer::new(&program, settings)?;
+/// let x = layer.forward(&LayerData::default().with_b(&[0.3]))?.x[0];
+/// assert!((x - 0.3).abs() < 1e-12 && layer.path(0) == Some(ForwardPath::Warm));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WarmStart {

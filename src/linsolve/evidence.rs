@@ -1,6 +1,29 @@
 //! What is known about an answer of the linear step.
 
 /// The method that made an answer.
+///
+/// ```
+/// # use conediff::{Derivative, ProgramBuilder, Settings, SolutionTangent, solve};
+/// # let mut builder = ProgramBuilder::new(1);
+/// # builder.quadratic(0, 0, 1.0);
+/// # builder.linear(0, -2.0);
+/// # builder.inequality(&[(0, 1.0)], 1.0);
+/// # builder.inequality(&[(0, 1.0)], 1.0);
+/// # let program = builder.build()?;
+/// # let seed = SolutionTangent { x: vec![1.0], ..SolutionTangent::zeros(&program) };
+/// use conediff::{Method, Policy};
+/// // minimize 1/2 x^2 - 2 x subject to x <= 1, twice: the system is singular, and the policy says what to do
+/// for (policy, method) in [
+///     (Policy::Flag, Method::MinimumNorm),
+///     (Policy::Tikhonov { rho: 1e-4 }, Method::Ldl),
+///     (Policy::Lagrangian { tau: 1e-3 }, Method::Differences),
+/// ] {
+///     let settings = Settings::default().with_policy(policy);
+///     let gradient = Derivative::new(&program, &solve(&program, &settings)?, &settings)?.vjp(&seed)?;
+///     assert_eq!(gradient.evidence.method, method);
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
@@ -19,6 +42,24 @@ pub enum Method {
 }
 
 /// Why refinement stopped.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, SolutionTangent, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// use conediff::StopReason;
+/// // minimize 1/2 x^2 - x subject to x <= 1/4
+/// let mut seed = SolutionTangent::zeros(&program);
+/// assert_eq!(derivative.vjp(&seed)?.evidence.stop, StopReason::ZeroRightHandSide);
+/// seed.x[0] = 1.0;
+/// assert_eq!(derivative.vjp(&seed)?.evidence.stop, StopReason::Converged);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
@@ -39,6 +80,25 @@ pub enum StopReason {
 }
 
 /// How right an answer of the linear step is.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, Derivative, Settings, SolutionTangent, solve};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let settings = Settings::default();
+/// # let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+/// # let seed = SolutionTangent { x: vec![1.0], ..SolutionTangent::zeros(&program) };
+/// use conediff::{Evidence, Method};
+/// // minimize 1/2 x^2 - x subject to x <= 1/4
+/// let evidence: Evidence = derivative.vjp(&seed)?.evidence;
+/// assert!(evidence.method == Method::Ldl && evidence.converged);
+/// // The two numbers that a derivative is trusted by.
+/// assert!(evidence.residual <= settings.linear.tolerance && evidence.error <= settings.accuracy);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Evidence {
     /// The method.

@@ -7,6 +7,18 @@
 use crate::limit;
 
 /// Why LSQR stopped.
+///
+/// ```
+/// use conediff::{LsqrSettings, LsqrStop, lsqr};
+/// // A = (1 ; 1): a right-hand side in its range, one that is not, and zero
+/// let settings = LsqrSettings { tolerance: 1e-12, max_iterations: 10, max_condition: 1e12 };
+/// let stop = |b: [f64; 2]| {
+///     lsqr(|u, out| out.fill(u[0]), |u, out| out[0] = u[0] + u[1], &b, &mut [0.0], settings).stop
+/// };
+/// assert_eq!(stop([2.0, 2.0]), LsqrStop::Solved);
+/// assert_eq!(stop([1.0, 3.0]), LsqrStop::LeastSquares);
+/// assert_eq!(stop([0.0, 0.0]), LsqrStop::ZeroRightHandSide);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LsqrStop {
@@ -27,6 +39,17 @@ pub enum LsqrStop {
 }
 
 /// What LSQR saw.
+///
+/// ```
+/// use conediff::{LsqrReport, LsqrSettings, LsqrStop, lsqr};
+/// // A = diag(1, 2): two different singular values take two iterations
+/// let settings = LsqrSettings { tolerance: 1e-12, max_iterations: 10, max_condition: 1e12 };
+/// let product = |u: &[f64], out: &mut [f64]| (out[0], out[1]) = (u[0], 2.0 * u[1]);
+/// let mut x = [0.0; 2];
+/// let LsqrReport { stop, iterations, residual, .. } = lsqr(product, product, &[1.0, 1.0], &mut x, settings);
+/// assert_eq!((stop, iterations), (LsqrStop::Solved, 2));
+/// assert!(residual < 1e-12 && (x[1] - 0.5).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LsqrReport {
     /// Why it stopped.
@@ -40,6 +63,17 @@ pub struct LsqrReport {
 }
 
 /// Limits of an LSQR call.
+///
+/// ```
+/// use conediff::{LsqrSettings, LsqrStop, lsqr};
+/// // A = diag(1, 2, 4) takes three iterations, and has a condition number of 4
+/// let settings = LsqrSettings { tolerance: 1e-12, max_iterations: 10, max_condition: 1e12 };
+/// let product = |u: &[f64], out: &mut [f64]| (0..3).for_each(|i| out[i] = f64::from(1 << i) * u[i]);
+/// let stop = |settings| lsqr(product, product, &[1.0, 1.0, 1.0], &mut [0.0; 3], settings).stop;
+/// assert_eq!(stop(settings), LsqrStop::Solved);
+/// assert_eq!(stop(LsqrSettings { max_iterations: 2, ..settings }), LsqrStop::IterationLimit);
+/// assert_eq!(stop(LsqrSettings { max_condition: 2.0, ..settings }), LsqrStop::ConditionLimit);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LsqrSettings {
     /// Relative tolerance of both stopping rules.

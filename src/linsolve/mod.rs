@@ -73,6 +73,25 @@ pub struct Prepared {
 }
 
 /// Memory of a solve, reused from one to the next. One made for another factorization is made anew by the first solve.
+///
+/// ```
+/// # use conediff::{Cone, ConeProgram, LinearSettings, Prepared, ResidualJacobian};
+/// # let program = ConeProgram::from_csc(
+/// #     (&[0, 1], &[0], &[1.0]), vec![-1.0],
+/// #     (&[0, 1], &[0], &[1.0]), vec![0.25],
+/// #     vec![Cone::Nonnegative(1)],
+/// # )?;
+/// # let jacobian = ResidualJacobian::new(&program, &[0.75])?;
+/// # let prepared = Prepared::new(&jacobian, LinearSettings::default())?;
+/// use conediff::Workspace;
+/// // J = [1 1; -1 0]: one memory for both directions
+/// let (mut work, mut u): (Workspace, _) = (prepared.workspace(&jacobian), [0.0; 2]);
+/// prepared.solve(&jacobian, &[3.0, -1.0], &mut u, &mut work)?;
+/// assert!((u[0] - 1.0).abs() < 1e-14 && (u[1] - 2.0).abs() < 1e-14);
+/// prepared.solve_transpose(&jacobian, &[1.0, 2.0], &mut u, &mut work)?;
+/// assert!((u[0] - 2.0).abs() < 1e-14 && (u[1] - 1.0).abs() < 1e-14);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 pub struct Workspace {
     residual: Vec<f64>,
     correction: Vec<f64>,

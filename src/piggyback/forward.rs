@@ -58,6 +58,21 @@ pub struct Piggyback<'a, M> {
 }
 
 /// Why a run ended.
+///
+/// ```
+/// # use conediff::SparseMatrix;
+/// # use conediff::piggyback::{GradientDescent, LeastSquares, Piggyback, PiggybackSettings};
+/// # let loss = LeastSquares::new(SparseMatrix::from_csc("X", 1, 1, &[0, 1], &[0], &[1.0])?);
+/// # let descent = GradientDescent::new(loss, 0.4)?;
+/// use conediff::piggyback::Stop;
+/// // x+ = 0.2 x + 0.4 y: each change is a fifth of the one before
+/// for (max_iterations, stop) in [(5, Stop::IterationLimit), (500, Stop::Settled)] {
+///     let settings = PiggybackSettings { max_iterations, ..PiggybackSettings::default() };
+///     let run = Piggyback::new(&descent, &[0.0], &[1.0, 3.0], settings)?.jacobian()?;
+///     assert!(run.stop == stop && run.iterations <= max_iterations);
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
@@ -70,6 +85,36 @@ pub enum Stop {
 }
 
 /// Whether differentiating the iteration differentiates its limit.
+///
+/// ```
+/// # use conediff::piggyback::{ParametricMap, Piggyback, PiggybackSettings};
+/// # use conediff::Result;
+/// use conediff::piggyback::Verdict;
+/// /// x+ = (x + theta) / 2, whose derivative in x is 1/2 and is said to be what is given here.
+/// struct Halving(f64);
+/// # impl ParametricMap for Halving {
+/// #     type Element = f64;
+/// #     fn dimension(&self) -> usize { 1 }
+/// #     fn parameters(&self) -> usize { 1 }
+/// #     fn value(&self, _: usize, x: &[f64], theta: &[f64], out: &mut [f64]) -> Result<f64> {
+/// #         out[0] = (x[0] + theta[0]) / 2.0;
+/// #         Ok(self.0)
+/// #     }
+/// #     fn apply(&self, a: &f64, dx: &[f64], dtheta: &[f64], out: &mut [f64]) -> Result<()> {
+/// #         out[0] = a * dx[0] + 0.5 * dtheta[0];
+/// #         Ok(())
+/// #     }
+/// #     fn apply_transpose(&self, a: &f64, w: &[f64], dx: &mut [f64], dtheta: &mut [f64]) -> Result<()> {
+/// #         (dx[0], dtheta[0]) = (a * w[0], 0.5 * w[0]);
+/// #         Ok(())
+/// #     }
+/// # }
+/// let settings = PiggybackSettings { max_iterations: 60, ..PiggybackSettings::default() };
+/// let verdict = |a| Ok::<_, conediff::Error>(Piggyback::new(&Halving(a), &[1.0], &[0.0], settings)?.jacobian()?.verdict());
+/// // The iterates settle whatever is said; the derivatives where it is a contraction.
+/// assert_eq!((verdict(0.5)?, verdict(-1.5)?), (Verdict::Converging, Verdict::DerivativeFails));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -84,6 +129,22 @@ pub enum Verdict {
 }
 
 /// The last iterate with its derivative, and how both came about.
+///
+/// ```
+/// # use conediff::SparseMatrix;
+/// # use conediff::piggyback::{GradientDescent, LeastSquares, Piggyback, PiggybackSettings};
+/// # let loss = LeastSquares::new(SparseMatrix::from_csc("X", 1, 1, &[0, 1], &[0], &[1.0])?);
+/// use conediff::piggyback::Propagated;
+/// // x+ = x - 0.4 (x - y + lambda x) at lambda = 1, y = 3: x = y / (1 + lambda), and A = 0.2
+/// let descent = GradientDescent::new(loss, 0.4)?;
+/// let run: Propagated = Piggyback::new(&descent, &[0.0], &[1.0, 3.0], PiggybackSettings::default())?.jacobian()?;
+/// assert!((run.x[0] - 1.5).abs() < 1e-12 && run.is_converging());
+/// assert!((run.jacobian.data[0] + 0.75).abs() < 1e-9 && (run.jacobian.data[1] - 0.5).abs() < 1e-9);
+/// // The first step goes from 0 to 0.4 y, and later ones are a fifth of the one before.
+/// assert!((run.moves[0] - 1.2).abs() < 1e-12 && (run.moves[1] - 0.24).abs() < 1e-12);
+/// assert_eq!(run.moves.len(), run.iterations);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Propagated {
     /// x_K, n.

@@ -9,6 +9,18 @@ use crate::program::check_length;
 use crate::projection::Projection;
 
 /// An element [A B] with A diagonal and B one column.
+///
+/// ```
+/// use conediff::piggyback::{BoxProjection, ParametricMap, SoftThreshold, Thresholded};
+/// let mut out = [0.0; 2];
+/// // Below the threshold nothing moves; above it x follows v, and falls with t.
+/// let Thresholded { slopes, weight } = SoftThreshold::new(vec![1.0; 2])?.value(0, &[0.5, 3.0], &[1.0], &mut out)?;
+/// assert_eq!((slopes, weight), (vec![0.0, 1.0], vec![0.0, -1.0]));
+/// // A projection has no weight to depend on.
+/// let element = BoxProjection::new(vec![0.0; 2], vec![1.0; 2])?.value(0, &[0.5, 3.0], &[1.0], &mut out)?;
+/// assert_eq!(element, Thresholded { slopes: vec![1.0, 0.0], weight: vec![] });
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Thresholded {
     /// The diagonal of A, n.

@@ -54,6 +54,23 @@ enum Kept<E> {
 }
 
 /// A gradient taken through a [`Tape`].
+///
+/// ```
+/// # use conediff::SparseMatrix;
+/// # use conediff::piggyback::{GradientDescent, LeastSquares, Piggyback, PiggybackSettings};
+/// # let loss = LeastSquares::new(SparseMatrix::from_csc("X", 1, 1, &[0, 1], &[0], &[1.0])?);
+/// use conediff::piggyback::ReverseGradient;
+/// // x+ = x - 0.4 (x - y + lambda x) = 0.2 x + 0.4 y at lambda = 1: two steps from x_0 = 0
+/// let descent = GradientDescent::new(loss, 0.4)?;
+/// let settings = PiggybackSettings { max_iterations: 2, ..PiggybackSettings::default() };
+/// let tape = Piggyback::new(&descent, &[0.0], &[1.0, 3.0], settings)?.tape()?;
+/// let ReverseGradient { theta, start, contributions, .. } = tape.gradient(&[1.0])?;
+/// // x_2 = 0.04 x_0 + (0.2 + 1) 0.4 y
+/// assert!((start[0] - 0.04).abs() < 1e-14 && (theta[1] - 0.48).abs() < 1e-14);
+/// // The last step first, and the one before it adds less.
+/// assert!(contributions.len() == 2 && contributions[1] < contributions[0]);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ReverseGradient {
     /// J_K'w: the gradient in theta, p, the start's dependence on theta included.

@@ -4,6 +4,21 @@ use crate::error::{Error, Result};
 use crate::memory::check_bytes;
 
 /// What a [`Tape`](super::Tape) keeps of each step.
+///
+/// ```
+/// # use conediff::SparseMatrix;
+/// # use conediff::piggyback::{GradientDescent, LeastSquares, Piggyback, PiggybackSettings};
+/// # let loss = LeastSquares::new(SparseMatrix::from_csc("X", 1, 1, &[0, 1], &[0], &[1.0])?);
+/// # let descent = GradientDescent::new(loss, 0.4)?;
+/// use conediff::piggyback::Storage;
+/// // More memory or more time: the gradient is the same to the last bit.
+/// let gradient = |storage| {
+///     let settings = PiggybackSettings { storage, ..PiggybackSettings::default() };
+///     Piggyback::new(&descent, &[0.0], &[1.0, 3.0], settings)?.tape()?.gradient(&[1.0])
+/// };
+/// assert_eq!(gradient(Storage::Elements)?, gradient(Storage::Iterates)?);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Storage {

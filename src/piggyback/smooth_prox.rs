@@ -9,6 +9,20 @@ use crate::svec::{smat, svec};
 use faer::{Mat, MatRef};
 
 /// A proximal map prox_{step f}(z; y) that knows its step.
+///
+/// ```
+/// use conediff::piggyback::{LogDetProx, ParametricMap, ProximalStep};
+/// /// How far a proximal map is from solving (z - x) / step = f'(x), for a derivative of f given at x.
+/// fn mismatch(prox: &impl ProximalStep, z: f64, y: f64, slope: impl Fn(f64) -> f64) -> conediff::Result<f64> {
+///     let mut x = [0.0];
+///     prox.value(0, &[z], &[y], &mut x)?;
+///     Ok((z - x[0]) / prox.step() - slope(x[0]))
+/// }
+/// // f(x) = s x - log x at s = 1
+/// let prox = LogDetProx::new(1, 0.5)?;
+/// assert!(mismatch(&prox, 2.0, 1.0, |x| 1.0 - 1.0 / x)?.abs() < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 pub trait ProximalStep: ParametricMap {
     /// The step.
     fn step(&self) -> f64;
@@ -129,6 +143,17 @@ pub struct LogDetProx {
 }
 
 /// An element that is a weighting of pairs of eigenvectors.
+///
+/// ```
+/// use conediff::piggyback::{LogDetProx, ParametricMap, Rotated};
+/// // Order 1, step 1, s = 0: x = (z + r) / 2 with r = sqrt(z^2 + 4) = 5/2, so dx/dz = (1 + z / r) / 2 = 4/5
+/// let (prox, mut x) = (LogDetProx::new(1, 1.0)?, [0.0]);
+/// let element: Rotated = prox.value(0, &[1.5], &[0.0], &mut x)?;
+/// let mut dx = [0.0];
+/// prox.apply(&element, &[1.0], &[0.0], &mut dx)?;
+/// assert!((x[0] - 2.0).abs() < 1e-14 && (dx[0] - 0.8).abs() < 1e-14);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Rotated {
     vectors: Mat<f64>,

@@ -10,6 +10,15 @@ const FEWEST: usize = 8;
 const MOST: usize = 300;
 
 /// Where the changes of a sequence are going.
+///
+/// ```
+/// use conediff::piggyback::{Tendency, Trend};
+/// let tendency = |rate: f64, steps| Trend::of(&(0..steps).map(|k| rate.powi(k)).collect::<Vec<f64>>()).tendency;
+/// assert_eq!(tendency(0.9, 100), Tendency::Converging);
+/// assert_eq!(tendency(1.0, 100), Tendency::Stalled);
+/// assert_eq!(tendency(1.1, 100), Tendency::Diverging);
+/// assert_eq!(tendency(0.9, 5), Tendency::TooShort);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tendency {

@@ -4,6 +4,15 @@
 ///
 /// Both `lambda` and `colambda = 1 - lambda` are kept, each computed without subtraction, so that either keeps its
 /// relative accuracy when it is tiny.
+///
+/// ```
+/// use conediff::{Block, Cone, Diagonal, Projection};
+/// // Smoothed, z - s = 3 and z s = 4: z = 4 moves by 4/5 as v does, s = 1 by the rest.
+/// let projection = Projection::smoothed(&[Cone::Nonnegative(1)], &[3.0], 4.0)?;
+/// let Block::Diagonal(Diagonal { lambda, colambda }) = &projection.blocks()[0] else { panic!() };
+/// assert!((lambda[0] - 0.8).abs() < 1e-14 && (colambda[0] - 0.2).abs() < 1e-14);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagonal {
     /// Diagonal of D.

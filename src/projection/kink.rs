@@ -22,6 +22,24 @@ use faer::Mat;
 use std::fmt;
 
 /// What a block is doing at its kink.
+///
+/// ```
+/// # use conediff::{Affine, Derivative, ProgramBuilder, Settings, solve};
+/// use conediff::KinkKind;
+/// // The point of the cone |(x_1, x_2)| <= x_0 nearest to c: at the apex, and on the boundary
+/// for (c, kind) in [([0.0, 0.0, 0.0], KinkKind::Apex), ([5.0, 3.0, 4.0], KinkKind::ZeroDual)] {
+/// #   let mut builder = ProgramBuilder::new(3);
+/// #   for (j, c) in c.iter().enumerate() {
+/// #       builder.quadratic(j, j, 1.0);
+/// #       builder.linear(j, -c);
+/// #   }
+/// #   builder.norm(&[Affine::variable(1), Affine::variable(2)], &Affine::variable(0));
+/// #   let (program, settings) = (builder.build()?, Settings::default());
+///     let derivative = Derivative::new(&program, &solve(&program, &settings)?, &settings)?;
+///     assert_eq!(derivative.kinks()[0].at, kind);
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KinkKind {

@@ -42,6 +42,21 @@ use crate::tangent::norm_max;
 use std::ops::Range;
 
 /// D on one cone's rows.
+///
+/// ```
+/// use conediff::{Block, Cone, Projection};
+/// let cones = [Cone::Zero(1), Cone::Nonnegative(2), Cone::SecondOrder(2)];
+/// let projection = Projection::new(&cones, &[1.0, 2.0, -1.0, -2.0, 1.0])?;
+/// // The rows on which z moves as v does: the equality, and the active inequality.
+/// let held = projection.blocks().iter().map(|block| match block {
+///     Block::Identity(rows) => *rows,
+///     Block::Orthant(active) => active.iter().filter(|a| **a).count(),
+///     _ => 0,
+/// });
+/// assert_eq!(held.sum::<usize>(), 2);
+/// assert!(matches!(projection.blocks()[2], Block::Vanishing(2)));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub enum Block {
     /// D = I: the zero cone's free dual, or v in the interior of K*.
@@ -61,6 +76,16 @@ pub enum Block {
 }
 
 /// The distance from v to the nearest point where one cone's projection is not differentiable.
+///
+/// ```
+/// use conediff::{Cone, Margin, Projection};
+/// let projection = Projection::new(&[Cone::Nonnegative(2), Cone::SecondOrder(3)], &[2.0, -0.5, 0.0, 3.0, 4.0])?;
+/// // The cone nearest to a kink: v[1] = -0.5, where the other is 5 / sqrt(2) away from t = |u| and from t = -|u|.
+/// let near: Vec<&Margin> = projection.margins().iter().filter(|m| m.margin < 1.0).collect();
+/// assert_eq!((near.len(), near[0].kind, near[0].margin), (1, "nonnegative", 0.5));
+/// assert!((projection.margins()[1].margin - 5.0 / 2.0_f64.sqrt()).abs() < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Margin {
     /// Position of the cone.

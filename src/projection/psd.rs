@@ -21,6 +21,17 @@ const PSD_TERMS: f64 = 1e-4;
 
 /// D between the cone and its polar, in the eigenbasis of v. Eigenvectors come with decreasing eigenvalue: the first `positive` ones
 /// span the range of z.
+///
+/// ```
+/// use conediff::{Block, Cone, Projection, svec};
+/// // diag(2, -1): an entry off the diagonal goes to z by 2 / (2 + 1) of itself, the rest to -s
+/// let projection = Projection::new(&[Cone::PsdTriangle(2)], &svec::svec(&[2.0, 0.0, 0.0, -1.0], 2)?)?;
+/// assert!(matches!(projection.blocks()[0], Block::Psd(_)));
+/// let mut dz = [0.0; 3];
+/// projection.apply(&[0.0, 1.0, 0.0], &mut dz)?;
+/// assert!((dz[1] - 2.0 / 3.0).abs() < 1e-14 && dz[0].abs() + dz[2].abs() < 1e-14);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Psd {
     k: usize,

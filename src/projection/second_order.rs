@@ -16,6 +16,19 @@ use std::f64::consts::FRAC_1_SQRT_2;
 /// D = lambda1 u1 u1' + beta (I - u1 u1' - u0 u0') + lambda0 u0 u0'; on the middle piece lambda1 = 1 and lambda0 = 0.
 ///
 /// The complements 1 - lambda are kept beside the eigenvalues, computed without subtraction.
+///
+/// ```
+/// use conediff::{Block, Cone, Projection};
+/// // v = (t, u) = (0, 3, 4): u1 = (1, 0.6, 0.8) / sqrt(2), and across it beta = (1 + t / |u|) / 2 = 1/2
+/// let projection = Projection::new(&[Cone::SecondOrder(3)], &[0.0, 3.0, 4.0])?;
+/// assert!(matches!(projection.blocks()[0], Block::SecondOrder(_)));
+/// for (dv, eigenvalue) in [([1.0, 0.6, 0.8], 1.0), ([0.0, -0.8, 0.6], 0.5), ([1.0, -0.6, -0.8], 0.0)] {
+///     let mut dz = [0.0; 3];
+///     projection.apply(&dv, &mut dz)?;
+///     assert!(dz.iter().zip(dv).all(|(dz, dv)| (dz - eigenvalue * dv).abs() < 1e-14));
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SecondOrder {
     /// Unit vector, rows - 1.

@@ -17,6 +17,21 @@ pub enum Piece {
 ///
 /// Both `lambda` and `colambda = 1 - lambda` are kept, each computed without subtraction, so that either keeps its
 /// relative accuracy when it is tiny.
+///
+/// ```
+/// use conediff::{Block, Cone, Projection, Spectral};
+/// let v = [-1.0, 1.0, -1.0];
+/// let projection = Projection::new(&[Cone::Exponential], &v)?;
+/// let Block::Spectral(Spectral { dim, vectors, lambda, .. }) = &projection.blocks()[0] else { panic!() };
+/// // D v = z, put together from the eigenvectors.
+/// let mut z = [0.0; 3];
+/// for (u, lambda) in vectors.chunks(*dim).zip(lambda) {
+///     let along: f64 = u.iter().zip(v).map(|(u, v)| u * v).sum();
+///     z.iter_mut().zip(u).for_each(|(z, u)| *z += lambda * along * u);
+/// }
+/// assert!(z.iter().zip(projection.z()).all(|(sum, z)| (sum - z).abs() < 1e-12));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spectral {
     /// Order of D.

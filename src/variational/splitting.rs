@@ -39,6 +39,19 @@ const UNEQUAL: f64 = 5.0;
 const RUN_AWAY: f64 = 1e3;
 
 /// How a variational inequality is solved.
+///
+/// ```
+/// # use conediff::{Cone, Settings, SparseMatrix};
+/// # let p = SparseMatrix::from_csc("P", 1, 1, &[0, 1], &[0], &[1.0])?;
+/// # let a = SparseMatrix::from_csc("A", 2, 1, &[0, 2], &[0, 1], &[1.0, -1.0])?;
+/// use conediff::{Error, SplittingSettings, VariationalInequality};
+/// // x <= -1 and x >= 1: without a solution it ends at the limit
+/// let inequality = VariationalInequality::new(p, vec![0.0], a, vec![-1.0; 2], vec![Cone::Nonnegative(2)])?;
+/// let splitting = SplittingSettings { max_iterations: 100, ..SplittingSettings::default() };
+/// let outcome = inequality.solve(&splitting, &Settings::default());
+/// assert!(matches!(outcome, Err(Error::NotSolved { iterations: 100, .. })));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SplittingSettings {

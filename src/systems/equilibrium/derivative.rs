@@ -33,6 +33,24 @@ use faer::Mat;
 const STEPS: usize = 5;
 
 /// A direction, or a gradient, in the parameters and inputs of an [`EquilibriumLayer`].
+///
+/// ```
+/// # use conediff::{DenseMatrix, Settings};
+/// # use conediff::systems::equilibrium::{Activation, EquilibriumLayer, EquilibriumSettings, MonotoneWeights};
+/// # let dense = |rows, cols, data: &[f64]| DenseMatrix { rows, cols, data: data.to_vec() };
+/// # let weights = MonotoneWeights { m: 0.5, a: dense(0, 1, &[]), b: dense(1, 1, &[0.0]) };
+/// # let layer = EquilibriumLayer::new(weights, dense(1, 1, &[1.0]), vec![0.0], Activation::Relu)?;
+/// # let x = dense(1, 1, &[3.0]);
+/// # let derivative = layer.derivative(&x, &layer.forward(&x, &EquilibriumSettings::default())?, &Settings::default())?;
+/// use conediff::systems::equilibrium::EquilibriumTangent;
+/// // z = relu((1 - m) z + x) = x / m at m = 1/2, x = 3: dz/dm = -x / m^2
+/// let dm = EquilibriumTangent { m: 1.0, ..layer.zero_tangent(&x) };
+/// assert!((derivative.jvp(&dm)?.value.data[0] + 12.0).abs() < 1e-12);
+/// // The same from the gradient.
+/// let gradient: EquilibriumTangent = derivative.vjp(&dense(1, 1, &[1.0]))?.value;
+/// assert!((gradient.dot(&dm) + 12.0).abs() < 1e-12 && (gradient.x.data[0] - 2.0).abs() < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct EquilibriumTangent {
     /// In m; 0 for a layer with its own W.
@@ -88,6 +106,22 @@ impl EquilibriumTangent {
 /// estimate; each derivative a solve for each column and products with W and U. At kinks, pre-activations within
 /// [`Settings::ambiguity`] of one, the slope is that of [`Settings::selection`] (0 by default), and the derivative flagged as an
 /// element of a conservative Jacobian, which it always is: [`EquilibriumLayer::invertibility`].
+///
+/// ```
+/// # use conediff::{DenseMatrix, Settings};
+/// # use conediff::systems::equilibrium::{Activation, EquilibriumLayer, EquilibriumSettings};
+/// # let dense = |rows, cols, data: &[f64]| DenseMatrix { rows, cols, data: data.to_vec() };
+/// # let layer = EquilibriumLayer::from_operator(dense(1, 1, &[0.5]), dense(1, 1, &[1.0]), vec![0.0], Activation::Relu)?;
+/// use conediff::systems::equilibrium::EquilibriumDerivative;
+/// // z = relu(z / 2 + x): 2 x for x = 3, and at its kink for x = 0
+/// let x = dense(1, 2, &[3.0, 0.0]);
+/// let equilibrium = layer.forward(&x, &EquilibriumSettings::default())?;
+/// let derivative: EquilibriumDerivative = layer.derivative(&x, &equilibrium, &Settings::default())?;
+/// let gradient = derivative.vjp(&dense(1, 2, &[1.0, 1.0]))?;
+/// assert!((gradient.value.x.data[0] - 2.0).abs() < 1e-12 && gradient.value.x.data[1] == 0.0);
+/// assert!(!gradient.trusted && derivative.kinks().len() == 1);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct EquilibriumDerivative<'a> {
     layer: &'a EquilibriumLayer,

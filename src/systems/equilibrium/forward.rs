@@ -19,6 +19,23 @@ use faer::Mat;
 use faer::linalg::solvers::Solve;
 
 /// The splitting, with its step a.
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::equilibrium::{Activation, EquilibriumLayer, EquilibriumSettings};
+/// # let dense = |rows, cols, data: &[f64]| DenseMatrix { rows, cols, data: data.to_vec() };
+/// # let w = dense(2, 2, &[-9.0, 0.0, 0.0, 0.0]);
+/// # let layer = EquilibriumLayer::from_operator(w, dense(2, 1, &[1.0, 1.0]), vec![0.0; 2], Activation::Relu)?;
+/// # let x = dense(1, 1, &[1.0]);
+/// use conediff::systems::equilibrium::Iteration;
+/// // I - W = diag(10, 1): z = (1/10, 1) for x = 1
+/// let forward = |iteration| layer.forward(&x, &EquilibriumSettings { iteration, ..EquilibriumSettings::default() });
+/// let plain = forward(Iteration::ForwardBackward { step: None })?;
+/// let solved = forward(Iteration::PeacemanRachford { step: None })?;
+/// assert!((plain.z.data[1] - 1.0).abs() < 1e-6 && (solved.z.data[1] - 1.0).abs() < 1e-6);
+/// assert!(solved.iterations < plain.iterations);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Iteration {
@@ -35,6 +52,25 @@ pub enum Iteration {
 }
 
 /// How the equilibrium is found.
+///
+/// ```
+/// # use conediff::{DenseMatrix, Error};
+/// # use conediff::systems::equilibrium::{Activation, EquilibriumLayer};
+/// # let dense = |rows, cols, data: &[f64]| DenseMatrix { rows, cols, data: data.to_vec() };
+/// # let w = dense(2, 2, &[-9.0, 0.0, 0.0, 0.0]);
+/// # let layer = EquilibriumLayer::from_operator(w, dense(2, 1, &[1.0, 1.0]), vec![0.0; 2], Activation::Relu)?;
+/// # let x = dense(1, 1, &[1.0]);
+/// use conediff::systems::equilibrium::EquilibriumSettings;
+/// // z = relu(W z + x) with I - W = diag(10, 1)
+/// let iterations = |tolerance| {
+///     let settings = EquilibriumSettings { tolerance, ..EquilibriumSettings::default() };
+///     layer.forward(&x, &settings).map(|equilibrium| equilibrium.iterations)
+/// };
+/// assert!(iterations(1e-3)? < iterations(1e-10)?);
+/// let few = EquilibriumSettings { max_iterations: 2, ..EquilibriumSettings::default() };
+/// assert!(matches!(layer.forward(&x, &few), Err(Error::NotConverged { iterations: 2, .. })));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EquilibriumSettings {
@@ -58,6 +94,19 @@ impl Default for EquilibriumSettings {
 }
 
 /// z with how it was found.
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::equilibrium::{Activation, EquilibriumLayer, EquilibriumSettings};
+/// # let dense = |rows, cols, data: &[f64]| DenseMatrix { rows, cols, data: data.to_vec() };
+/// # let layer = EquilibriumLayer::from_operator(dense(1, 1, &[0.5]), dense(1, 1, &[1.0]), vec![0.0], Activation::Relu)?;
+/// use conediff::systems::equilibrium::Equilibrium;
+/// // z = relu(z / 2 + x), for x = 3 and x = -1: 2 x and 0
+/// let Equilibrium { z, change, .. } = layer.forward(&dense(1, 2, &[3.0, -1.0]), &EquilibriumSettings::default())?;
+/// assert!((z.data[0] - 6.0).abs() < 1e-8 && z.data[1] == 0.0);
+/// assert!(change <= 1e-10);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Equilibrium {
     /// n x the columns of x.

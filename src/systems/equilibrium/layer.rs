@@ -85,6 +85,20 @@ impl Activation {
 }
 
 /// W = (1 - m) I - A'A + B - B', by free A and B: every W with W + W' <= 2 (1 - m) I has this form.
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::equilibrium::{Activation, EquilibriumLayer};
+/// # let dense = |rows, cols, data: &[f64]| DenseMatrix { rows, cols, data: data.to_vec() };
+/// use conediff::systems::equilibrium::MonotoneWeights;
+/// // m = 1/2, no A, and B with one entry above the diagonal: W = [1/2 1; -1 1/2]
+/// let weights = MonotoneWeights { m: 0.5, a: dense(0, 2, &[]), b: dense(2, 2, &[0.0, 0.0, 1.0, 0.0]) };
+/// let layer = EquilibriumLayer::new(weights, dense(2, 1, &[1.0, 1.0]), vec![0.0; 2], Activation::Relu)?;
+/// assert_eq!(layer.operator().data, [0.5, -1.0, 1.0, 0.5]);
+/// // Whatever A and B, the equilibrium is unique and its derivatives are certified.
+/// assert!((layer.modulus() - 0.5).abs() < 1e-12 && layer.invertibility().is_certified());
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct MonotoneWeights {
     /// The margin, positive.

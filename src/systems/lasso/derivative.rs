@@ -22,6 +22,19 @@ use crate::settings::Selection;
 use std::sync::Arc;
 
 /// A direction in a regression's numbers. A part left empty is zero.
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::lasso::{Design, FitSettings, Penalty, SparseRegression};
+/// # let x = DenseMatrix { rows: 2, cols: 2, data: vec![1.0, 0.0, 0.0, 1.0] };
+/// # let regression = SparseRegression::least_squares(Design::dense(x)?, vec![3.0, 1.0])?;
+/// # let fit = regression.fit(&Penalty::lasso(2.0), &FitSettings::default())?;
+/// use conediff::systems::lasso::FitTangent;
+/// // beta = (y_0 - lambda, 0) at lambda = 2: lambda and y move together, X does not
+/// let tangent = FitTangent { penalty: vec![1.0], y: vec![3.0, 1.0], ..FitTangent::default() };
+/// assert_eq!(fit.derivative()?.jvp(&tangent)?.value, [2.0, 0.0]);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FitTangent {
     /// In the penalty's parameters.

@@ -1,6 +1,20 @@
 //! The loss f of the fitted values u = X b: squares or logistic.
 
 /// The loss of a sparse regression, as a function of the fitted values u = X b.
+///
+/// ```
+/// # use conediff::{DenseMatrix, Error};
+/// # use conediff::systems::lasso::{Design, FitSettings, SparseRegression, Sure};
+/// # let x = || Design::dense(DenseMatrix { rows: 2, cols: 1, data: vec![1.0, 2.0] });
+/// use conediff::systems::lasso::Loss;
+/// let squares = SparseRegression::least_squares(x()?, vec![0.3, 0.7])?;
+/// let logistic = SparseRegression::logistic(x()?, vec![-1.0, 1.0])?;
+/// assert_eq!((squares.loss(), logistic.loss()), (Loss::Squares, Loss::Logistic));
+/// // SURE is for squares.
+/// let refused = Sure::new(logistic, 0.1, 0, FitSettings::default());
+/// assert!(matches!(refused, Err(Error::Loss { needed: "squares", .. })));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// f(u) = 1/2 |u - y|^2.

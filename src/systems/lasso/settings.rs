@@ -4,6 +4,21 @@ use crate::error::Result;
 use crate::settings::{Settings, check_positive};
 
 /// How a regression is solved and differentiated.
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::lasso::{Design, FitSettings, Penalty, SparseRegression};
+/// # let x = DenseMatrix { rows: 2, cols: 2, data: vec![1.0, 0.0, 0.0, 1.0] };
+/// # let regression = SparseRegression::least_squares(Design::dense(x)?, vec![3.0, 1.0])?;
+/// use conediff::systems::lasso::Route;
+/// // beta = (3 - lambda, max(1 - lambda, 0)), by both
+/// for route in [Route::CoordinateDescent, Route::Conic] {
+///     let fit = regression.fit(&Penalty::lasso(2.0), &FitSettings::default().with_route(route))?;
+///     assert!((fit.beta()[0] - 1.0).abs() < 1e-9 && fit.beta()[1].abs() < 1e-9);
+///     assert_eq!(fit.conic().is_some(), route == Route::Conic);
+/// }
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Route {
     /// Coordinate descent on working sets, then an exact active set; derivatives by one Cholesky factorization of the support. The
@@ -15,6 +30,21 @@ pub enum Route {
 }
 
 /// Choices of a fit.
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::lasso::{Design, Penalty, SparseRegression};
+/// # let x = DenseMatrix { rows: 2, cols: 2, data: vec![1.0, 0.0, 0.0, 1.0] };
+/// # let regression = SparseRegression::least_squares(Design::dense(x)?, vec![3.0, 1.0])?;
+/// use conediff::systems::lasso::FitSettings;
+/// // beta = (3 - lambda, max(1 - lambda, 0)), just above the knot at lambda = 1
+/// let fit = |settings: &FitSettings| regression.fit(&Penalty::lasso(1.001), settings);
+/// assert!(fit(&FitSettings::default())?.knot().is_none());
+/// // With what counts as the knot made wider
+/// let wide = FitSettings { knot: 0.01, ..FitSettings::default() };
+/// assert!(fit(&wide)?.knot().is_some_and(|knot| knot.columns == [1]));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FitSettings {
     /// The route. Default: coordinate descent.

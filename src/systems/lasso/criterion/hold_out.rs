@@ -16,7 +16,19 @@ use crate::systems::lasso::settings::FitSettings;
 /// squares    1/m |X_v b - y_v|^2                       logistic    1/m sum_i log(1 + exp(-y_i x_i'b))
 /// ```
 ///
-/// For an example see [`Evaluation`].
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::lasso::{Criterion, Design, FitSettings, Penalty, SparseRegression};
+/// # let x = DenseMatrix { rows: 4, cols: 1, data: vec![1.0; 4] };
+/// # let regression = SparseRegression::least_squares(Design::dense(x)?, vec![3.0, 3.0, 2.0, 2.0])?;
+/// use conediff::systems::lasso::HoldOut;
+/// // X = (1 ; 1 ; 1 ; 1), y = (3, 3, 2, 2), the last two held out: beta = 3 - lambda / 2
+/// let mut criterion = HoldOut::split(&regression, &[2, 3], FitSettings::default())?;
+/// assert_eq!(criterion.training().y(), [3.0, 3.0]);
+/// let found = criterion.evaluate(&Penalty::lasso(1.0))?;
+/// assert!((found.value - 0.25).abs() < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct HoldOut {
     training: SparseRegression,

@@ -28,6 +28,28 @@ use crate::program::check_length;
 use crate::tangent::dot;
 
 /// Something to be made small by choosing a penalty.
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::lasso::{Design, FitSettings, HoldOut, SparseRegression, TuneSettings, tune};
+/// # let x = || Design::dense(DenseMatrix { rows: 1, cols: 1, data: vec![1.0] });
+/// # let training = SparseRegression::least_squares(x()?, vec![3.0])?;
+/// # let hold_out = HoldOut::new(training, x()?, vec![2.0], FitSettings::default())?;
+/// use conediff::systems::lasso::{Criterion, Evaluation, Penalty};
+/// /// Another criterion that notes every lambda it is asked for.
+/// struct Noted<C>(C, Vec<f64>);
+/// impl<C: Criterion> Criterion for Noted<C> {
+///     fn evaluate(&mut self, penalty: &Penalty) -> conediff::Result<Evaluation> {
+///         self.1.extend(penalty.parameters());
+///         self.0.evaluate(penalty)
+///     }
+/// }
+/// // beta = 3 - lambda, the hold-out error (2 - beta)^2
+/// let mut criterion = Noted(hold_out, Vec::new());
+/// let found = tune(&mut criterion, &Penalty::lasso(0.2), &TuneSettings::default(), |_| ())?;
+/// assert!(criterion.1[0] == 0.2 && criterion.1.len() == found.evaluations);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 pub trait Criterion {
     /// The value at a penalty and its gradient. Fits start from those of the last call.
     ///

@@ -50,6 +50,20 @@ pub struct Sure {
 }
 
 /// Degrees of freedom of a fit.
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::lasso::{Criterion, Design, FitSettings, Penalty, SparseRegression, Sure};
+/// # let x = DenseMatrix { rows: 2, cols: 2, data: vec![1.0, 0.0, 0.0, 1.0] };
+/// # let regression = SparseRegression::least_squares(Design::dense(x)?, vec![3.0, -0.2])?;
+/// use conediff::systems::lasso::Degrees;
+/// // One coefficient, halved by the ridge: beta = (3 - 1) / (1 + ridge)
+/// let mut sure = Sure::with_direction(regression, 0.1, vec![1.0, -1.0], FitSettings::default())?;
+/// let found = sure.evaluate(&Penalty::elastic_net(1.0, 1.0))?;
+/// let Degrees { difference, exact } = sure.degrees_of_freedom(&found)?;
+/// assert!((difference - 0.5).abs() < 1e-9 && (exact - 0.5).abs() < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Degrees {
     /// By the finite difference in SURE.

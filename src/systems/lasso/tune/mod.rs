@@ -9,6 +9,22 @@ use crate::error::{Error, Result};
 use crate::settings::check_positive;
 
 /// Choices of [`tune`].
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::lasso::{Design, FitSettings, HoldOut, Penalty, SparseRegression, TuneStop, tune};
+/// # let x = || Design::dense(DenseMatrix { rows: 1, cols: 1, data: vec![1.0] });
+/// # let training = SparseRegression::least_squares(x()?, vec![3.0])?;
+/// # let mut criterion = HoldOut::new(training, x()?, vec![2.0], FitSettings::default())?;
+/// use conediff::systems::lasso::TuneSettings;
+/// // Two evaluations, one short step apart
+/// let settings = TuneSettings { max_evaluations: 2, first_step: 0.1, ..TuneSettings::default() };
+/// let mut tried = Vec::new();
+/// let found = tune(&mut criterion, &Penalty::lasso(0.2), &settings, |step| tried.push(step.penalty.logs()[0]))?;
+/// assert_eq!((found.stop, found.evaluations), (TuneStop::Limit, 2));
+/// assert!((tried[1] - tried[0] - 0.1).abs() < 1e-12);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TuneSettings {
     /// Stops where the derivative in log lambda is below this times the criterion, or times a thousandth of its value at the start if that
@@ -44,6 +60,24 @@ impl TuneSettings {
 }
 
 /// One evaluation of [`tune`].
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::lasso::{Design, FitSettings, HoldOut, Penalty, SparseRegression, TuneSettings, tune};
+/// # let x = || Design::dense(DenseMatrix { rows: 1, cols: 1, data: vec![1.0] });
+/// # let training = SparseRegression::least_squares(x()?, vec![3.0])?;
+/// # let mut criterion = HoldOut::new(training, x()?, vec![2.0], FitSettings::default())?;
+/// use conediff::systems::lasso::TuneStep;
+/// // beta = 3 - lambda and the hold-out error (2 - beta)^2, from lambda = 1/2
+/// let mut steps: Vec<TuneStep> = Vec::new();
+/// tune(&mut criterion, &Penalty::lasso(0.5), &TuneSettings::default(), |step| steps.push(step.clone()))?;
+/// let first = &steps[0];
+/// assert!(first.accepted && (first.value - 0.25).abs() < 1e-12 && (first.gradient[0] + 0.5).abs() < 1e-12);
+/// // The steps taken descend.
+/// let taken: Vec<f64> = steps.iter().filter(|step| step.accepted).map(|step| step.value).collect();
+/// assert!(taken.is_sorted_by(|a, b| a >= b));
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct TuneStep {
     /// Evaluations so far, from 1.
@@ -61,6 +95,20 @@ pub struct TuneStep {
 }
 
 /// Why [`tune`] stopped.
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::lasso::{Design, FitSettings, HoldOut, Penalty, SparseRegression, TuneSettings, tune};
+/// # let x = || Design::dense(DenseMatrix { rows: 2, cols: 2, data: vec![1.0, 0.0, 0.0, 1.0] });
+/// # let training = SparseRegression::least_squares(x()?, vec![3.0, 1.0])?;
+/// use conediff::systems::lasso::TuneStop;
+/// // beta = (3 - lambda, max(1 - lambda, 0)) held against (5/2, -1): the mean error falls up to the knot and grows from there
+/// let mut criterion = HoldOut::new(training, x()?, vec![2.5, -1.0], FitSettings::default())?;
+/// let found = tune(&mut criterion, &Penalty::lasso(0.5), &TuneSettings::default(), |_| ())?;
+/// let TuneStop::Knot { left, right } = found.stop else { panic!("{:?}", found.stop) };
+/// assert!((left + 0.5).abs() < 1e-9 && (right - 0.5).abs() < 1e-9);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TuneStop {
     /// The derivative is 0 to the tolerance.
@@ -83,6 +131,22 @@ pub enum TuneStop {
 }
 
 /// What [`tune`] found.
+///
+/// ```
+/// # use conediff::DenseMatrix;
+/// # use conediff::systems::lasso::{Design, FitSettings, HoldOut, Penalty, SparseRegression, TuneSettings, tune};
+/// # let x = || Design::dense(DenseMatrix { rows: 1, cols: 1, data: vec![1.0] });
+/// # let training = SparseRegression::least_squares(x()?, vec![3.0])?;
+/// # let mut criterion = HoldOut::new(training, x()?, vec![2.0], FitSettings::default())?;
+/// use conediff::systems::lasso::Tuned;
+/// // beta = 3 - lambda, the hold-out error (2 - beta)^2
+/// let found: Tuned = tune(&mut criterion, &Penalty::lasso(0.5), &TuneSettings::default(), |_| ())?;
+/// assert!(found.is_converged() && found.best.value < 1e-12);
+/// // The fits at the best penalty come with it.
+/// let beta: Vec<f64> = found.best.fits().map(|fit| fit.beta()[0]).collect();
+/// assert!(beta.len() == 1 && (beta[0] - 2.0).abs() < 1e-6);
+/// # Ok::<(), conediff::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Tuned {
     /// The best point, with its fits.
