@@ -96,6 +96,8 @@ fn hostilities() -> Vec<(&'static str, Hostility)> {
         ("columns 1e±8", scaled(0, EIGHT, 0)),
         ("rows and columns 1e±4", scaled(FOUR, FOUR, 0)),
         ("rows and columns 1e±8", scaled(EIGHT, EIGHT, 0)),
+        ("objective 1e4", scaled(0, 0, FOUR)),
+        ("objective 1e-4", scaled(0, 0, -FOUR)),
         ("objective 1e8", scaled(0, 0, EIGHT)),
         ("objective 1e-8", scaled(0, 0, -EIGHT)),
         ("all three 1e±8", scaled(EIGHT, EIGHT, EIGHT)),
