@@ -87,16 +87,23 @@ def row(name: str, known: dict, file: pathlib.Path, arguments: argparse.Namespac
         "mib": max(vjp["mib"], report["mib"]),
         "trusted": answer.get("trusted"),
         "why": sorted(set(doubts)),
+        "message": answer.get("message"),
         "residual": (answer.get("evidence") or {}).get("residual"),
         "certificate": (regularity.get("certificate") or {}).get("verdict") or report["answer"].get("status") or report["ended"],
     }
 
 
+def short(number: object) -> str:
+    """Two digits, as the other tables have them: 1.2e-9."""
+    return f"{number:.1e}".replace("e-0", "e-").replace("e+0", "e") if isinstance(number, float) else ""
+
+
 def line(found: dict) -> str:
-    off = "" if found["off"] is None else f"{found['off']:.1e}"
-    residual = found["residual"]
-    residual = f"{residual:.1e}" if isinstance(residual, float) else ""
+    off, residual = short(found["off"]), short(found["residual"])
     verdict = {True: "trusted", False: "not trusted: " + ", ".join(found["why"]), None: ""}[found["trusted"]]
+    if found["message"]:
+        # A failure: what the tool says of it, up to its advice.
+        verdict = found["message"].split("; ")[0]
     cells = [
         found["name"], found["n"], found["m"], found["status"], off, residual, f"{found['vjp']:.2f}", f"{found['report']:.2f}",
         f"{found['mib']:.0f}", found["certificate"], verdict,

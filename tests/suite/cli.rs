@@ -1,5 +1,6 @@
 //! The command-line tool: one JSON object on stdout, the message on stderr, the exit code.
 
+use conediff::{Cone, Generator};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -486,17 +487,39 @@ fn programs_without_a_solution_exit_with_one_and_their_certificate() {
 
 #[test]
 fn limits_exit_with_one_and_the_last_point() {
-    for (option, value, status) in [
-        ("--max-iterations", "1", "max_iterations"),
-        ("--time-limit", "1e-9", "max_time"),
-    ] {
-        for command in ["solve", "vjp"] {
+    for command in ["solve", "vjp"] {
+        let limited = |option, value| {
             let out = run_json(NOT_SOLVED, &[command, &problem("HS118"), option, value]);
-            assert_eq!(out["status"], status);
-            assert_eq!(numbers(&out["x"]).len(), 15);
-            assert_eq!(numbers(&out["z"]).len(), 59);
             assert!(out["message"].as_str().unwrap().contains("limit"));
-        }
+            out
+        };
+        let out = limited("--max-iterations", "1");
+        assert_eq!(out["status"], "max_iterations");
+        assert_eq!(numbers(&out["x"]).len(), 15);
+        assert_eq!(numbers(&out["z"]).len(), 59);
+        // Spent before there is a point.
+        let out = limited("--time-limit", "1e-9");
+        assert_eq!(out["status"], "max_time");
+        assert!(out["x"].is_null());
+    }
+}
+
+#[test]
+fn a_solve_ended_by_the_time_limit_says_how_far_it_came() {
+    // Half a second alone: a hundredth of that ends the solver, whatever the machine.
+    let folder = Folder::new();
+    let program = Generator::new(150, vec![Cone::PsdTriangle(40)]).generate();
+    let file = folder.write("psd.json", &program.unwrap().program().to_json());
+    let out = run_json(NOT_SOLVED, &["vjp", &file, "--time-limit", "5e-3"]);
+    assert_eq!(out["status"], "max_time");
+    let message = out["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("time limit: ") && message.contains("5.000e-3 s"),
+        "{message}"
+    );
+    if !out["x"].is_null() {
+        assert_eq!(numbers(&out["x"]).len(), 150);
+        assert_eq!(numbers(&out["s"]).len(), 820);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use conediff::{
     Block, Checked, Cone, ConeProgram, DataTangent, Derivative, Error, Evidence, GradcheckReport,
-    Meaning, Regularity, RowState, Solution, SolutionTangent, Verdict, Warning,
+    Iterate, Meaning, Regularity, RowState, Solution, SolutionTangent, Verdict, Warning,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -68,17 +68,25 @@ pub fn failure(status: &str, message: &str, error: Option<&Error>) -> Value {
             dual_residual,
             ..
         }) => {
-            let last = value(last);
-            for part in ["x", "z", "s"] {
-                out[part] = last[part].clone();
-            }
+            point(&mut out, last);
             out["iterations"] = value(iterations);
             out["primal_residual"] = number(*primal_residual);
             out["dual_residual"] = number(*dual_residual);
         }
+        Some(Error::TimeLimit {
+            last: Some(last), ..
+        }) => point(&mut out, last),
         _ => {}
     }
     out
+}
+
+/// The last iterate of a solve that did not finish.
+fn point(out: &mut Value, last: &Iterate) {
+    let last = value(last);
+    for part in ["x", "z", "s"] {
+        out[part] = last[part].clone();
+    }
 }
 
 /// The solution, with what `report` says of derivatives there; a point whose linear system cannot be prepared is not trusted.

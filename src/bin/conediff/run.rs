@@ -190,7 +190,7 @@ fn solve_one(one: &One) -> Result<u8, Failure> {
 
 /// Solves; a failure goes into the bundle that was asked for.
 fn solve_kept(one: &One, program: &ConeProgram, settings: &Settings) -> Result<Solution, Failure> {
-    let outcome = solve(program, settings);
+    let outcome = rest(&one.choices, Instant::now()).run(|| solve(program, settings));
     if let Err(error) = &outcome {
         bundle::keep(one, false, || {
             Ok(Bundle::failed_solve(program, settings, error))
@@ -223,7 +223,7 @@ fn differentiate_one<R>(
     Ok(outcome?)
 }
 
-/// What is left of the time limit. The solver has it first, since it gives its last point when it ends.
+/// What is left of the time limit.
 fn rest(choices: &Choices, start: Instant) -> Budget {
     match choices.time_limit.map(Duration::try_from_secs_f64) {
         Some(Ok(limit)) => Budget::default().with_time_limit(limit.saturating_sub(start.elapsed())),
@@ -322,8 +322,10 @@ fn within<R>(
     work: impl FnOnce(Derivative) -> conediff::Result<R>,
 ) -> Result<R, Failure> {
     let start = Instant::now();
-    let solution = solve(program, settings)?;
-    let found = rest(choices, start).run(|| work(Derivative::new(program, &solution, settings)?));
+    let found = rest(choices, start).run(|| {
+        let solution = solve(program, settings)?;
+        work(Derivative::new(program, &solution, settings)?)
+    });
     Ok(found?)
 }
 
