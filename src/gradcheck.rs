@@ -193,7 +193,7 @@ impl std::fmt::Display for GradcheckReport {
                 "not trusted"
             }
         )?;
-        for w in &self.warnings {
+        for w in Warning::sentences(&self.warnings) {
             writeln!(f, "warning: {w}")?;
         }
         Ok(())

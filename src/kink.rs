@@ -220,6 +220,43 @@ impl Warning {
     }
 }
 
+impl Warning {
+    /// A sentence for each, in order. Of more than five kinks of a sort the others are counted in a sentence at the end: degenerate programs
+    /// have hundreds.
+    ///
+    /// ```
+    /// use conediff::Warning;
+    /// let warnings = [Warning::Unrefined, Warning::Singular { condition: f64::INFINITY }];
+    /// assert_eq!(Warning::sentences(&warnings), warnings.map(|w| w.to_string()));
+    /// ```
+    pub fn sentences(warnings: &[Warning]) -> Vec<String> {
+        const SHOWN: usize = 5;
+        let (mut at, mut near) = (0, 0);
+        let mut sentences = Vec::new();
+        for warning in warnings {
+            let count = match warning {
+                Warning::AtKink(_) => &mut at,
+                Warning::NearKink(_) => &mut near,
+                _ => {
+                    sentences.push(warning.to_string());
+                    continue;
+                }
+            };
+            *count += 1;
+            if *count <= SHOWN {
+                sentences.push(warning.to_string());
+            }
+        }
+        for (count, place) in [(at, "at"), (near, "close to")] {
+            if count > SHOWN {
+                let more = count - SHOWN;
+                sentences.push(format!("{more} more blocks are {place} a kink"));
+            }
+        }
+        sentences
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let few = |all: &[usize]| {

@@ -1,7 +1,7 @@
 //! What is known of derivatives, a row each.
 
 use crate::error::exception;
-use conediff::{Checked, Meaning, Result};
+use conediff::{Checked, Meaning, Result, Warning};
 use numpy::PyArray1;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
@@ -98,7 +98,9 @@ impl Evidence {
     /// The first row that is not trusted though it has a derivative: its number, its item and the reasons.
     fn doubt(&self) -> Option<(usize, usize, Vec<String>)> {
         let doubtful = |(row, outcome): (usize, &Result<RowEvidence>)| match outcome {
-            Ok(found) if !found.trusted => Some((row, self.items[row], sentences(&found.warnings))),
+            Ok(found) if !found.trusted => {
+                Some((row, self.items[row], Warning::sentences(&found.warnings)))
+            }
             _ => None,
         };
         self.rows.iter().enumerate().find_map(doubtful)

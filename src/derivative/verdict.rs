@@ -123,13 +123,10 @@ fn all_warnings(
 }
 
 fn not_trusted(warnings: &[Warning], residual: f64, margin: f64) -> Error {
-    let reasons: Vec<String> = warnings
-        .iter()
-        .filter(|w| w.is_fatal())
-        .map(ToString::to_string)
-        .collect();
+    let fatal = warnings.iter().filter(|w| w.is_fatal()).cloned();
+    let fatal: Vec<Warning> = fatal.collect();
     Error::NotTrusted {
-        reasons: reasons.join("; "),
+        reasons: Warning::sentences(&fatal).join("; "),
         residual,
         margin,
     }

@@ -229,7 +229,7 @@ fn evidence_table(meaning: Meaning, evidence: &Evidence, trusted: bool, warnings
         evidence.condition
     );
     say!("{}", if trusted { "trusted" } else { "NOT TRUSTED" });
-    for w in warnings {
+    for w in Warning::sentences(warnings) {
         say!("warning: {w}");
     }
 }
@@ -347,7 +347,7 @@ pub fn report_table(derivative: &Derivative) {
             "derivatives here are NOT TRUSTED"
         }
     );
-    for w in derivative.warnings() {
+    for w in Warning::sentences(derivative.warnings()) {
         say!("warning: {w}");
     }
 }
