@@ -172,7 +172,7 @@ fn solve_one(one: &One) -> Result<u8, Failure> {
         return Ok(DONE);
     }
     let derivative =
-        rest(&one.choices, start).run(|| Derivative::new(&program, &solution, &settings));
+        rest(&one.choices, start.elapsed()).run(|| Derivative::new(&program, &solution, &settings));
     let trusted = derivative.as_ref().is_ok_and(Derivative::is_trusted_point);
     let kept = bundle::keep(one, trusted, || match &derivative {
         Ok(derivative) => Bundle::derivative(derivative),
@@ -190,7 +190,7 @@ fn solve_one(one: &One) -> Result<u8, Failure> {
 
 /// Solves; a failure goes into the bundle that was asked for.
 fn solve_kept(one: &One, program: &ConeProgram, settings: &Settings) -> Result<Solution, Failure> {
-    let outcome = rest(&one.choices, Instant::now()).run(|| solve(program, settings));
+    let outcome = rest(&one.choices, Duration::ZERO).run(|| solve(program, settings));
     if let Err(error) = &outcome {
         bundle::keep(one, false, || {
             Ok(Bundle::failed_solve(program, settings, error))
@@ -208,7 +208,7 @@ fn differentiate_one<R>(
 ) -> Result<(Derivative, conediff::Result<R>), Failure> {
     let start = Instant::now();
     let solution = solve_kept(one, program, settings)?;
-    let outcome = rest(&one.choices, start).run(|| {
+    let outcome = rest(&one.choices, start.elapsed()).run(|| {
         let derivative = Derivative::new(program, &solution, settings)?;
         let found = work(&derivative);
         Ok((derivative, found))
@@ -224,9 +224,9 @@ fn differentiate_one<R>(
 }
 
 /// What is left of the time limit.
-fn rest(choices: &Choices, start: Instant) -> Budget {
+fn rest(choices: &Choices, spent: Duration) -> Budget {
     match choices.time_limit.map(Duration::try_from_secs_f64) {
-        Some(Ok(limit)) => Budget::default().with_time_limit(limit.saturating_sub(start.elapsed())),
+        Some(Ok(limit)) => Budget::default().with_time_limit(limit.saturating_sub(spent)),
         // Infinity.
         _ => Budget::default(),
     }
@@ -321,8 +321,7 @@ fn within<R>(
     choices: &Choices,
     work: impl FnOnce(Derivative) -> conediff::Result<R>,
 ) -> Result<R, Failure> {
-    let start = Instant::now();
-    let found = rest(choices, start).run(|| {
+    let found = rest(choices, Duration::ZERO).run(|| {
         let solution = solve(program, settings)?;
         work(Derivative::new(program, &solution, settings)?)
     });
