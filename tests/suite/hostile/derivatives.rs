@@ -895,3 +895,34 @@ fn refinement_goes_on_while_one_block_of_the_residual_falls() {
         }
     }
 }
+
+#[test]
+fn hundreds_of_kinks_are_counted_in_sentences_and_all_there_in_warnings() {
+    // minimize 1/2 |x|^2 subject to x >= 0, a cone for each
+    let n = 300;
+    let indptr: Vec<usize> = (0..=n).collect();
+    let indices: Vec<usize> = (0..n).collect();
+    let (ones, minus) = (vec![1.0; n], vec![-1.0; n]);
+    let program = ConeProgram::from_csc(
+        (&indptr, &indices, &ones),
+        vec![0.0; n],
+        (&indptr, &indices, &minus),
+        vec![0.0; n],
+        vec![Cone::Nonnegative(1); n],
+    )
+    .unwrap();
+    let derivative = derivative(&program);
+    assert_eq!(derivative.warnings().len(), n);
+    let sentences = Warning::sentences(derivative.warnings());
+    assert_eq!(sentences.len(), 6, "{sentences:?}");
+    assert_eq!(sentences[5], "295 more blocks are at a kink");
+    let strict = Settings::default().with_strict(true);
+    let solution = solve(&program, &strict).unwrap();
+    let error = Derivative::new(&program, &solution, &strict).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("; 295 more blocks are at a kink"),
+        "{error}"
+    );
+}
