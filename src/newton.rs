@@ -83,6 +83,9 @@ impl Point {
     }
 }
 
+/// While steps are larger than this, relative to the point, Newton's method goes on though the residual is small and falls slowly.
+const STILL: f64 = 1e-4;
+
 /// Newton's method with the factorization it carries from point to point.
 #[derive(Debug)]
 pub(crate) struct Newton {
@@ -177,8 +180,10 @@ impl Newton {
                 break;
             };
             steps += 1;
+            // Where J is nearly singular a small residual does not make the point: it has to stop moving, too.
             let settled = point.relative <= settings.tolerance.min(1e-10)
-                && next.relative > 0.1 * point.relative;
+                && next.relative > 0.1 * point.relative
+                && last_step <= STILL;
             if next.relative < best_relative {
                 best_relative = next.relative;
                 best_step = last_step;

@@ -202,6 +202,7 @@ impl ConicLayer {
     }
 
     /// Its threads, if more than one.
+    #[cfg(any(feature = "burn", feature = "candle"))]
     pub(crate) fn pool(&self) -> Option<Arc<rayon::ThreadPool>> {
         self.pool.clone()
     }
