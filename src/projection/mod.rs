@@ -514,16 +514,26 @@ impl Block {
             Block::SecondOrder(b) => b.column(rows, start, values, emit),
             Block::Psd(b) => b.column(rows, start, values, emit),
             Block::Spectral(b) => {
+                let least = rotated_terms(values);
                 for (row, k) in spectral_active(b).enumerate() {
                     let column = &b.vectors[k * b.dim..(k + 1) * b.dim];
                     let terms = || rows.iter().zip(values).map(|(&i, v)| column[i - start] * v);
                     let (sum, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
                     let root = b.lambda[k].sqrt();
-                    emit(row, root * sum, root * size);
+                    emit(row, root * sum, root * size.max(least));
                 }
             }
         }
     }
+}
+
+/// A rotated entry of A below this times its column is taken for rounding when the linear system is scaled: the rotation is known no
+/// better than the point.
+const ROTATED: f64 = 1e-4;
+
+/// The size of the terms of a column's rotated entries at least. Entries much smaller than its norm may still be exact.
+fn rotated_terms(values: &[f64]) -> f64 {
+    ROTATED * values.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
 /// Eigenvectors with lambda > 0.

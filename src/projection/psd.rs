@@ -9,15 +9,12 @@
 //! Malick, Sendov, Clarke generalized Jacobian of the projection onto the cone of positive semidefinite matrices, 2006, Thm 2.3.
 //! Sun, Sun, Semismooth matrix-valued functions, 2002.
 
-use super::Block;
 use super::numeric::{fractions, power_of_two_scale};
+use super::{Block, rotated_terms};
 use crate::svec::index;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
-
-/// A rotated entry of A below this times its column is taken for rounding when the linear system is scaled.
-const PSD_TERMS: f64 = 1e-4;
 
 /// D between the cone and its polar, in the eigenbasis of v. Eigenvectors come with decreasing eigenvalue: the first `positive` ones
 /// span the range of z.
@@ -420,7 +417,7 @@ impl Psd {
         let m = self.rotate_sparse(rows, start, values, self.positive);
         let mut w = vec![0.0; self.reduced_len()];
         self.read(&m, &mut w);
-        let size = terms(values);
+        let size = rotated_terms(values);
         for (row, value) in w.into_iter().enumerate() {
             emit(row, value, size.max(value.abs()));
         }
@@ -497,7 +494,7 @@ impl Psd {
         mut emit: impl FnMut(usize, f64, f64),
     ) {
         let m = self.rotate_sparse(rows, 0, values, self.k);
-        let size = terms(values);
+        let size = rotated_terms(values);
         self.for_each_slot(|slot, i, j| {
             let x = m[j * self.k + i];
             let value = if i == j { x } else { x * SQRT_2 };
@@ -557,11 +554,6 @@ impl Psd {
             }
         }
     }
-}
-
-/// The norm of a bounds all terms of its rotation; entries much smaller than it may still be exact.
-fn terms(values: &[f64]) -> f64 {
-    PSD_TERMS * values.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
 /// Row and column, i <= j, of a place in the triangle.

@@ -9,8 +9,8 @@
 //! Fukushima, Luo, Tseng, Smoothing functions for second-order-cone complementarity problems, 2002, Prop. 3.3.
 //! Busseti, Moursi, Boyd, Solution refinement at regular points of conic problems, 2019, section 4.
 
-use super::Block;
 use super::kink::{BlockKink, KinkKind, Shape};
+use super::{Block, rotated_terms};
 use std::f64::consts::FRAC_1_SQRT_2;
 
 /// D = lambda1 u1 u1' + beta (I - u1 u1' - u0 u0') + lambda0 u0 u0'; on the middle piece lambda1 = 1 and lambda0 = 0.
@@ -384,6 +384,7 @@ impl SecondOrder {
             let d = self.rows();
             let sigma = self.beta.sqrt();
             let [along1, along0] = [self.lambda1, self.lambda0].map(|l| l.sqrt() * FRAC_1_SQRT_2);
+            let least = rotated_terms(values);
             for row in 0..self.reduced_len() {
                 let coefficient = |i: usize| match (row, i) {
                     (0, 0) => along1,
@@ -399,7 +400,12 @@ impl SecondOrder {
                     sum += term;
                     size += term.abs();
                 }
-                emit(row, sum, size);
+                let factor = match row {
+                    0 => along1,
+                    k if k == d - 1 => along0,
+                    _ => sigma,
+                };
+                emit(row, sum, size.max(factor * least));
             }
             return;
         }
@@ -417,6 +423,7 @@ impl SecondOrder {
             size += term.abs();
         }
         let factor = self.explicit() * FRAC_1_SQRT_2;
+        let size = size.max(rotated_terms(values));
         emit(self.rows() + 1, along * factor, size * factor);
     }
 }

@@ -926,3 +926,38 @@ fn hundreds_of_kinks_are_counted_in_sentences_and_all_there_in_warnings() {
         "{error}"
     );
 }
+
+#[test]
+fn a_cone_met_in_one_line_of_its_boundary_leaves_z_open() {
+    // (1, 1, b - a x, 0, ...) in the second-order cone: x = b/a alone, and z is any multiple of (1, -1, 0, ...).
+    let (a, x) = (1.2106955148447238, -0.6230523347519437);
+    for rows in [3, 4, 5, 8, 20] {
+        for solver in every_solver() {
+            let mut b = vec![0.0; rows];
+            (b[0], b[1], b[2]) = (1.0, 1.0, a * x);
+            let program = ConeProgram::from_csc(
+                (&[0, 0], &[], &[]),
+                vec![0.0],
+                (&[0, 1], &[2], &[a]),
+                b,
+                vec![Cone::SecondOrder(rows)],
+            )
+            .unwrap();
+            let Ok(solution) = solve(&program, &solver) else {
+                continue;
+            };
+            let derivative = Derivative::new(&program, &solution, &solver).unwrap();
+            let seed = SolutionTangent::random(&program, 1);
+            let gradient = derivative.vjp(&seed).unwrap();
+            assert!(
+                !gradient.trusted,
+                "{rows} rows, {solver:?}: {:?}",
+                gradient.evidence
+            );
+            assert!(
+                !derivative.regularity().unwrap().is_certified(),
+                "{rows} rows"
+            );
+        }
+    }
+}
