@@ -83,7 +83,7 @@ fn estimated(c: &mut Criterion) {
     for (name, generator) in families() {
         let mut group = c.benchmark_group(name);
         group.sample_size(20);
-        for condition in [1e3, 1e5] {
+        for condition in [1e3, 1e7] {
             let generated = generator.clone().with_condition(condition).generate();
             let generated = generated.expect("the recipe is valid");
             let program = generated.program();
