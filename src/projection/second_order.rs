@@ -65,7 +65,8 @@ pub(super) fn project(v: &[f64], z: &mut [f64], s: &mut [f64]) -> (Block, f64) {
         }
         return (Block::Vanishing(v.len()), margin);
     }
-    let (beta, cobeta) = (0.5 * (norm + t) / norm, 0.5 * (norm - t) / norm);
+    // Halved last: half of the smallest number is zero.
+    let (beta, cobeta) = (0.5 * ((norm + t) / norm), 0.5 * ((norm - t) / norm));
     let w: Vec<f64> = u.iter().map(|x| x / norm).collect();
     z[0] = beta * norm;
     s[0] = cobeta * norm;

@@ -215,3 +215,25 @@ fn d_is_finite_beside_entries_of_the_smallest_size() {
         }
     }
 }
+
+#[test]
+fn d_of_a_second_order_cone_is_whole_at_the_smallest_number() {
+    // v = (0, u, 0) with |u| the smallest number: D = 1/2 [1, 1, 0; 1, 1, 0; 0, 0, 1].
+    for u in [5e-324, 1e-323, 2.2e-308, 1.0] {
+        let p = Projection::new(&[Cone::SecondOrder(3)], &[0.0, u, 0.0]).unwrap();
+        for (column, expected) in [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.5]]
+            .iter()
+            .enumerate()
+        {
+            let mut unit = vec![0.0; 3];
+            unit[column] = 1.0;
+            let (mut d, mut rest) = (vec![0.0; 3], vec![0.0; 3]);
+            p.apply(&unit, &mut d).unwrap();
+            p.apply_complement(&unit, &mut rest).unwrap();
+            for i in 0..3 {
+                assert!((d[i] - expected[i]).abs() < 1e-15, "{u:e}: {d:?}");
+                assert!((d[i] + rest[i] - unit[i]).abs() < 1e-15, "{u:e}: {rest:?}");
+            }
+        }
+    }
+}
